@@ -1,0 +1,1 @@
+//! Live collectors: captures, readings, namespaces, the observation.

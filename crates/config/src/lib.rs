@@ -1,0 +1,1 @@
+//! One host's configuration as plain data, and its readers.

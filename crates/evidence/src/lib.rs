@@ -1,0 +1,1 @@
+//! What was observed, its readers, and the bundle format.

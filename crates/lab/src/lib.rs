@@ -1,0 +1,1 @@
+//! Experiments: scenario files and the worlds they run in.

@@ -1,0 +1,1 @@
+//! Wire formats, flow keys, captures and filter programs.

@@ -1,0 +1,1 @@
+//! Verdicts and the map, rendered for terminals, programs and documents.

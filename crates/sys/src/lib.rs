@@ -1,0 +1,1 @@
+//! The few unsafe system calls that no library wraps.

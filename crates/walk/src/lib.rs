@@ -1,0 +1,1 @@
+//! What the kernel would decide for one packet in a configuration.
