@@ -1,1 +1,7 @@
-//! The few unsafe system calls that no library wraps.
+//! The few unsafe system calls that no library wraps, each behind a safe function that states its invariant.
+//!
+//! What it is not: a wrapper of libc. What rustix, socket2 or the standard library offers is used from there.
+
+mod child;
+
+pub use child::die_with_parent;
