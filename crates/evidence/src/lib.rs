@@ -1,1 +1,10 @@
-//! What was observed, its readers, and the bundle format.
+//! What was observed: the types, the readers of every kind of file that is not one host's configuration, and the bundle.
+//!
+//! Everything here is pure: files and bytes in, evidence out, the same whether a host was watched live, a bundle came from
+//! elsewhere or loose dumps were found in a folder. What it is not: it collects nothing from a running host, and it draws no
+//! conclusion.
+
+pub mod bundle;
+mod problem;
+
+pub use problem::Problem;
