@@ -1,1 +1,3 @@
 //! What the kernel would decide for one packet in a configuration.
+
+pub mod netfilter;

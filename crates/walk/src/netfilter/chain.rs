@@ -1,0 +1,1 @@
+//! One packet through one base chain.
