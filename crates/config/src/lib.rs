@@ -29,7 +29,6 @@ mod policy;
 mod prefix;
 mod qdisc;
 mod route;
-
 mod socket;
 mod sysctl;
 

@@ -1,0 +1,155 @@
+//! Routes, as `ip route` shows them.
+
+use std::net::IpAddr;
+
+use transect_path::named_enum;
+
+use crate::prefix::{IpVersion, Prefix};
+
+/// A routing table: its number, and the names that iproute2 gives three of them.
+///
+/// Names from the host's own rt_tables stay names, as the number behind them is not known here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// By number.
+    Number(u32),
+    /// By a name that the host's rt_tables gives.
+    Named(String),
+}
+
+impl Table {
+    /// `local`, 255.
+    pub const LOCAL: Table = Table::Number(255);
+    /// `main`, 254.
+    pub const MAIN: Table = Table::Number(254);
+    /// `default`, 253.
+    pub const DEFAULT: Table = Table::Number(253);
+
+    /// From a number or a name.
+    pub fn read(text: &str) -> Self {
+        match text {
+            "local" => Table::LOCAL,
+            "main" => Table::MAIN,
+            "default" => Table::DEFAULT,
+            "unspec" => Table::Number(0),
+            _ => match text.parse() {
+                Ok(number) => Table::Number(number),
+                Err(_) => Table::Named(text.to_owned()),
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Table::Number(255) => f.write_str("local"),
+            Table::Number(254) => f.write_str("main"),
+            Table::Number(253) => f.write_str("default"),
+            Table::Number(number) => write!(f, "{number}"),
+            Table::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The table it stands in.
+    pub table: Table,
+    /// What it does with a packet.
+    pub kind: RouteKind,
+    /// The addresses it is for.
+    pub destination: Prefix,
+    /// Only for packets from there (IPv6 source-specific routes, `from`).
+    pub source: Option<Prefix>,
+    /// Next hop; None: the destination is on the link. May be of the other family (`via inet6`).
+    pub gateway: Option<IpAddr>,
+    /// Device; None for error routes and where `nexthops` has several.
+    pub device: Option<String>,
+    /// Preferred source address.
+    pub prefsrc: Option<IpAddr>,
+    /// Metric (priority); 0 where the text shows none, as for IPv4. Lower is preferred.
+    pub metric: u32,
+    /// Only for packets with this type of service; 0: any.
+    pub tos: u8,
+    /// MTU metric, bytes.
+    pub mtu: Option<u32>,
+    /// `link`, `host`, `global`, … (IPv4).
+    pub scope: Option<String>,
+    /// Who made it: `kernel`, `static`, `dhcp`, `ra`, `bird`, ….
+    pub protocol: Option<String>,
+    /// IPv6 router preference (RFC 4191): `low`, `medium`, `high`.
+    pub preference: Option<String>,
+    /// Flags as printed: `linkdown`, `dead`, `onlink`, `offload`, ….
+    pub flags: Vec<String>,
+    /// Several next hops, between which the kernel chooses by hash.
+    pub nexthops: Vec<NextHop>,
+    /// The route as `ip route` writes it.
+    pub text: String,
+}
+
+impl Route {
+    /// The family, by the destination.
+    pub fn version(&self) -> IpVersion {
+        self.destination.version()
+    }
+
+    /// Whether the flag is set.
+    pub fn has_flag(&self, flag: &str) -> bool {
+        self.flags.iter().any(|own| own == flag)
+    }
+
+    /// All ways out: the several next hops, or the one of the route itself.
+    pub fn ways(&self) -> Vec<NextHop> {
+        if self.nexthops.is_empty() {
+            vec![NextHop {
+                gateway: self.gateway,
+                device: self.device.clone(),
+                weight: 1,
+                flags: self.flags.clone(),
+            }]
+        } else {
+            self.nexthops.clone()
+        }
+    }
+}
+
+/// One way out of several.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NextHop {
+    /// Next hop; None: on the link.
+    pub gateway: Option<IpAddr>,
+    /// Device.
+    pub device: Option<String>,
+    /// Share of the flows it gets.
+    pub weight: u32,
+    /// Flags as printed: `linkdown`, `dead`, ….
+    pub flags: Vec<String>,
+}
+
+named_enum! {
+    /// What a route does with a packet (RTN_*).
+    pub enum RouteKind {
+        /// Sends it on.
+        Unicast => "unicast",
+        /// It is the host's own.
+        Local => "local",
+        /// A broadcast address of the host's networks.
+        Broadcast => "broadcast",
+        /// The host's own when received, unicast when sent (IPv6 router anycast is this too).
+        Anycast => "anycast",
+        /// Multicast.
+        Multicast => "multicast",
+        /// Silently dropped; a local sender gets EINVAL.
+        Blackhole => "blackhole",
+        /// Dropped with "host unreachable" (IPv6: no route); a local sender gets EHOSTUNREACH (IPv6: ENETUNREACH).
+        Unreachable => "unreachable",
+        /// Dropped with "administratively prohibited"; a local sender gets EACCES.
+        Prohibit => "prohibit",
+        /// The look-up goes on with the next policy rule.
+        Throw => "throw",
+        /// Stateless NAT; no longer supported by the kernel.
+        Nat => "nat",
+    }
+}
