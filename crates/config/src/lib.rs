@@ -29,6 +29,7 @@ mod policy;
 mod prefix;
 mod qdisc;
 mod route;
+pub mod rules;
 mod socket;
 mod sysctl;
 
