@@ -1,0 +1,103 @@
+//! Running experiments: selection, side by side, progress, results.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::{ExperimentResult, LabError};
+
+/// What `lab list` shows of one experiment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExperimentInfo {
+    /// The full name: the file's stem and the values of its axes, joined by dots; a twin ends in `.twin`.
+    pub name: String,
+    /// One sentence: what is broken, and where.
+    pub summary: String,
+    /// The entries of the catalogue of causes that it shows (`E1`).
+    pub entries: Vec<String>,
+    /// Left out of `--all` unless asked for.
+    pub slow: bool,
+    /// The experiment without its fault.
+    pub twin: bool,
+    /// What it must end in, in a few words: `lost server/local_in netfilter_drop`.
+    pub expected: String,
+}
+
+/// Which experiments to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// All that are inside the binary.
+    All {
+        /// Those marked slow too.
+        slow: bool,
+    },
+    /// By full name, by a prefix of its dot-separated parts (`seed-3.1-local-in` is all variants of it that are not slow; `*` matches
+    /// anything), or by the path of a `.toml` file.
+    Named(Vec<String>),
+}
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// How many experiments run side by side; they mostly wait.
+    pub jobs: usize,
+    /// Keep each bundle folder below this folder.
+    pub keep: Option<PathBuf>,
+    /// Report the counters that moved, too.
+    pub counters: bool,
+    /// Set by the caller (^C) to end early: running experiments are torn down, the others are not started.
+    pub stop: Option<Arc<AtomicBool>>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        RunOptions {
+            jobs: 8,
+            keep: None,
+            counters: false,
+            stop: None,
+        }
+    }
+}
+
+/// What happens during a run, in order; experiments interleave.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// An experiment starts.
+    Started {
+        /// Its full name.
+        name: &'a str,
+    },
+    /// An experiment ended.
+    Finished {
+        /// How.
+        result: &'a ExperimentResult,
+        /// How many have ended, this one included.
+        done: usize,
+        /// How many run in all.
+        total: usize,
+    },
+}
+
+/// All experiments that are inside the binary, by name.
+///
+/// # Errors
+/// When an experiment's file is not valid; cannot happen in a tested build.
+pub fn list() -> Result<Vec<ExperimentInfo>, LabError> {
+    Ok(Vec::new())
+}
+
+/// Runs experiments in namespaces of their own, side by side, and removes everything that it made.
+///
+/// The results come in the order of the selection. An experiment that cannot be run (a program is missing, a right is lacking) is a
+/// result that did not pass and says what to do; it is no error.
+///
+/// # Errors
+/// An unknown name, a file that cannot be read or is not valid, or no right to make a network namespace.
+pub fn run(
+    _selection: &Selection,
+    _options: &RunOptions,
+    _progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Vec<ExperimentResult>, LabError> {
+    Ok(Vec::new())
+}
