@@ -1,0 +1,270 @@
+//! The path of the lost packets, drawn host by host, with what each meter counted, up to the bracket.
+//!
+//! Only what the verdict holds is drawn: hosts and points that its bracket, its `reached` list and its evidence name.
+//! Points about which nothing is known are drawn as one line.
+
+use transect_path::{Direction, Half, HostEdge, Point, Side, Verdict};
+
+use super::words;
+use crate::page::display_width;
+use crate::{Color, Page};
+
+/// What is known of one stop of the journey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The packets passed here.
+    Passed,
+    /// They died here.
+    Died,
+    /// They died here or at another stop marked so.
+    Suspect,
+    /// They never came here.
+    Beyond,
+    /// Nothing is said about it.
+    Open,
+}
+
+/// One or several neighbouring points of one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stop {
+    pub(super) host: String,
+    pub(super) first: Point,
+    pub(super) last: Point,
+    pub(super) fate: Fate,
+    /// What the meters at this point counted.
+    pub(super) notes: Vec<String>,
+}
+
+/// The stops of the journey of what was lost, in order; empty where the verdict names no place.
+pub(super) fn journey(hosts: &[String], verdict: &Verdict) -> Vec<Stop> {
+    let direction = verdict
+        .lost
+        .as_ref()
+        .map_or(Direction::ToServer, |lost| lost.direction);
+    let route = route(hosts, verdict, direction);
+    let bracket = verdict
+        .between
+        .as_ref()
+        .and_then(|[from, to]| Some((position(&route, from)?, position(&route, to)?)))
+        .filter(|(from, to)| from <= to);
+    let suspects = bracket.map(|(from, to)| {
+        (0..route.len())
+            .filter(|index| 2 * index >= from && 2 * index < to)
+            .count()
+    });
+    let mut stops: Vec<Stop> = Vec::new();
+    for (index, (host, point)) in route.iter().enumerate() {
+        let fate = match bracket {
+            None => Fate::Open,
+            Some((from, _)) if 2 * index < from => Fate::Passed,
+            Some((_, to)) if 2 * index >= to => Fate::Beyond,
+            Some(_) if suspects == Some(1) => Fate::Died,
+            Some(_) if verdict.point == Some(*point) && verdict.host.as_ref() == Some(host) => {
+                Fate::Died
+            }
+            Some(_) => Fate::Suspect,
+        };
+        let notes = notes(verdict, direction, host, *point);
+        match stops.last_mut() {
+            Some(stop)
+                if stop.host == *host
+                    && stop.fate == fate
+                    && stop.notes.is_empty()
+                    && notes.is_empty()
+                    && fate != Fate::Died =>
+            {
+                stop.last = *point;
+            }
+            _ => stops.push(Stop {
+                host: host.clone(),
+                first: *point,
+                last: *point,
+                fate,
+                notes,
+            }),
+        }
+    }
+    stops
+}
+
+/// Every point that the packets would have passed, on the hosts that the verdict names, in order.
+fn route(hosts: &[String], verdict: &Verdict, direction: Direction) -> Vec<(String, Point)> {
+    let mut senders = Vec::new();
+    let mut routers = Vec::new();
+    let mut receivers = Vec::new();
+    let edges: Vec<&HostEdge> = verdict
+        .between
+        .iter()
+        .flatten()
+        .chain(
+            verdict
+                .reached
+                .iter()
+                .filter(|reached| reached.direction == direction)
+                .map(|reached| &reached.point),
+        )
+        .collect();
+    let mut labels: Vec<&String> = hosts.iter().collect();
+    for edge in &edges {
+        if edge.host != "network" && !labels.contains(&&edge.host) {
+            labels.push(&edge.host);
+        }
+    }
+    for label in labels {
+        let points = || {
+            edges
+                .iter()
+                .filter(|edge| edge.host == *label)
+                .map(|edge| edge.edge.point)
+        };
+        let sends = points().any(|point| point.half() == Half::Sending);
+        let receives = points().any(|point| point.half() == Half::Receiving);
+        let forwards = points().any(|point| point == Point::Forward);
+        match (sends, receives) {
+            _ if forwards => routers.push(label),
+            (true, true) => routers.push(label),
+            (true, false) => senders.push(label),
+            (false, true) => receivers.push(label),
+            (false, false) => {}
+        }
+    }
+    let mut route: Vec<(String, Point)> = Vec::new();
+    for (labels, walk) in [
+        (senders, Point::sending()),
+        (routers, Point::forwarding()),
+        (receivers, Point::receiving()),
+    ] {
+        for label in labels {
+            if !route.is_empty() {
+                route.push(("network".to_owned(), Point::Network));
+            }
+            route.extend(
+                walk.iter()
+                    .filter(|point| **point != Point::TxCompletion)
+                    .map(|point| (label.clone(), *point)),
+            );
+        }
+    }
+    if edges.iter().any(|edge| edge.host == "network")
+        && !route.iter().any(|(host, _)| host == "network")
+    {
+        let network = ("network".to_owned(), Point::Network);
+        match route.first() {
+            Some((_, point)) if point.half() == Half::Receiving => route.insert(0, network),
+            _ => route.push(network),
+        }
+    }
+    route
+}
+
+/// Twice the index of the edge's point, one more where the point is left.
+fn position(route: &[(String, Point)], edge: &HostEdge) -> Option<usize> {
+    let index = route
+        .iter()
+        .position(|(host, point)| *host == edge.host && *point == edge.edge.point)?;
+    Some(match edge.edge.side {
+        Side::Entered => 2 * index,
+        Side::Left => 2 * index + 1,
+    })
+}
+
+/// What meters counted at a point: intervals of the evidence, and how far packets of this direction got.
+fn notes(verdict: &Verdict, direction: Direction, host: &str, point: Point) -> Vec<String> {
+    let here = |edge: &HostEdge| edge.host == host && edge.edge.point == point;
+    let mut notes = Vec::new();
+    for item in &verdict.evidence {
+        let Some(edge) = item.edge.as_ref().filter(|edge| here(edge)) else {
+            continue;
+        };
+        let other_way = verdict.reached.iter().any(|reached| {
+            reached.meter == item.meter && reached.point == *edge && reached.direction != direction
+        });
+        let this_way = verdict.reached.iter().any(|reached| {
+            reached.meter == item.meter && reached.point == *edge && reached.direction == direction
+        });
+        if other_way && !this_way {
+            continue;
+        }
+        let Some(bounds) = words::bounds(item.lo, item.hi) else {
+            continue;
+        };
+        let side = match edge.edge.side {
+            Side::Entered => "came in",
+            Side::Left => "went on",
+        };
+        notes.push(format!("{bounds} {side} ({})", item.meter));
+    }
+    for reached in &verdict.reached {
+        if reached.direction != direction || !here(&reached.point) {
+            continue;
+        }
+        let counted = notes
+            .iter()
+            .any(|note| note.ends_with(&format!("({})", reached.meter)));
+        if !counted {
+            notes.push(format!(
+                "{} seen ({})",
+                words::noun(reached.what).1,
+                reached.meter
+            ));
+        }
+    }
+    notes
+}
+
+/// Draws the stops.
+pub(super) fn write(page: &mut Page, stops: &[Stop]) {
+    let host_width = stops
+        .iter()
+        .filter(|stop| stop.first != Point::Network)
+        .map(|stop| display_width(&crate::clean(&stop.host)))
+        .max()
+        .unwrap_or(0)
+        .min(24);
+    let name_width = stops
+        .iter()
+        .map(|stop| display_width(&span(stop)))
+        .max()
+        .unwrap_or(0);
+    let mut host = "";
+    for stop in stops {
+        let (mark, color, fate) = match stop.fate {
+            Fate::Passed if stop.notes.is_empty() => ("│", Color::Plain, ""),
+            Fate::Passed => ("●", Color::Good, ""),
+            Fate::Died => ("✗", Color::Bad, "died here"),
+            Fate::Suspect => ("?", Color::Open, "died here or at another point marked ?"),
+            Fate::Beyond => ("┆", Color::Faint, "never came here"),
+            Fate::Open if stop.notes.is_empty() => ("│", Color::Plain, ""),
+            Fate::Open => ("●", Color::Plain, ""),
+        };
+        // The network's only point has its name.
+        let label = if stop.host == host || stop.first == Point::Network {
+            ""
+        } else {
+            &stop.host
+        };
+        host = &stop.host;
+        let mut body: Vec<&str> = stop.notes.iter().map(String::as_str).collect();
+        if !fate.is_empty() && (stop.notes.is_empty() || stop.fate == Fate::Died) {
+            body.insert(0, fate);
+        }
+        page.row(
+            2,
+            &[
+                (label, Color::Strong, host_width),
+                (mark, color, 1),
+                (&span(stop), color, name_width),
+            ],
+            &body.join("; "),
+        );
+    }
+}
+
+/// The name of a stop: its point, or its first and last.
+fn span(stop: &Stop) -> String {
+    if stop.first == stop.last {
+        stop.first.id().to_owned()
+    } else {
+        format!("{} … {}", stop.first, stop.last)
+    }
+}
