@@ -5,6 +5,8 @@
 //! conclusion.
 
 pub mod bundle;
+pub mod counters;
 mod problem;
+mod text;
 
 pub use problem::Problem;
