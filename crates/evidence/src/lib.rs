@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod counters;
+pub mod log;
 mod problem;
 mod text;
 
