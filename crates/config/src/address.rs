@@ -1,8 +1,21 @@
 //! Addresses of the host, as `ip address` shows them.
 
+mod json;
+mod text;
+
 use std::net::IpAddr;
 
+use crate::parse::Parsed;
 use crate::prefix::{IpVersion, Prefix};
+
+/// Reads `ip [-j] [-s] [-d] [-o] address show`; as JSON or as text.
+pub fn read_addresses(text: &str) -> Parsed<Vec<Address>> {
+    if crate::json::is_json(text) {
+        json::read(text)
+    } else {
+        text::read(text)
+    }
+}
 
 /// One address on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]

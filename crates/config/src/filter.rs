@@ -1,6 +1,34 @@
 //! Traffic control filters, as `tc -s filter` shows them.
 
+mod json;
+mod text;
+
+use crate::parse::Parsed;
 use crate::qdisc::TcStatistics;
+
+/// Reads `tc [-j] [-s] filter show`; as JSON or as text. Several places' output may follow one another.
+///
+/// `device` and `parent` are what was asked for, where the text does not say it.
+pub fn read_filters(
+    text: &str,
+    device: Option<&str>,
+    parent: Option<&str>,
+) -> Parsed<Vec<TcFilter>> {
+    let mut parsed = if crate::json::is_json(text) {
+        json::read(text)
+    } else {
+        text::read(text)
+    };
+    for filter in &mut parsed.value {
+        if filter.device.is_empty() {
+            filter.device = device.unwrap_or("").to_owned();
+        }
+        if filter.parent.is_empty() {
+            filter.parent = parent.unwrap_or("").to_owned();
+        }
+    }
+    parsed
+}
 
 /// One filter. An u32 filter's hash tables are no filters and are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

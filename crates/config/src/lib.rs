@@ -18,10 +18,12 @@
 //! | `read_features`, `read_sysctls` | `ethtool -k`, `sysctl -a` |
 
 mod address;
+mod block;
 mod conntrack;
 mod feature;
 mod filter;
 mod host;
+mod json;
 mod link;
 mod neighbor;
 mod parse;
@@ -32,19 +34,20 @@ mod route;
 pub mod rules;
 mod socket;
 mod sysctl;
+mod text;
 
-pub use address::Address;
+pub use address::{Address, read_addresses};
 pub use conntrack::{ConntrackEntry, ConntrackTuple};
 pub use feature::Feature;
-pub use filter::{BpfProgram, TcAction, TcFilter};
+pub use filter::{BpfProgram, TcAction, TcFilter, read_filters};
 pub use host::HostConfig;
-pub use link::{BridgePortState, Link, OperState, XdpMode, XdpProgram};
-pub use neighbor::{Neighbor, NeighborState};
+pub use link::{BridgePortState, Link, OperState, XdpMode, XdpProgram, read_links};
+pub use neighbor::{Neighbor, NeighborState, read_neighbors};
 pub use parse::{Parsed, ReadProblem};
-pub use policy::{Mark, PolicyAction, PolicyRule};
+pub use policy::{Mark, PolicyAction, PolicyRule, default_policy_rules, read_policy_rules};
 pub use prefix::{IpVersion, Prefix};
-pub use qdisc::{Qdisc, TcStatistics};
-pub use route::{NextHop, Route, RouteKind, Table};
+pub use qdisc::{Qdisc, TcStatistics, read_qdiscs};
+pub use route::{NextHop, Route, RouteKind, Table, read_routes};
 pub use socket::{
     Socket, SocketAddress, SocketMemory, SocketProtocol, SocketState, SocketTimer, TcpInfo,
     TimerKind,

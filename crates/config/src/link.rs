@@ -1,9 +1,23 @@
 //! Network devices, as `ip link` shows them.
 
+mod json;
+mod text;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use transect_path::named_enum;
+
+use crate::parse::Parsed;
+
+/// Reads `ip [-j] [-d] [-s [-s]] link show`, and the devices of `ip address show`; as JSON or as text.
+pub fn read_links(text: &str) -> Parsed<Vec<Link>> {
+    if crate::json::is_json(text) {
+        json::read(text)
+    } else {
+        text::read(text)
+    }
+}
 
 /// One network device.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -1,7 +1,37 @@
 //! Policy rules, as `ip rule` shows them.
 
-use crate::prefix::Prefix;
+mod json;
+mod text;
+
+use std::fmt::Write as _;
+
+use crate::parse::Parsed;
+use crate::prefix::{IpVersion, Prefix};
 use crate::route::Table;
+
+/// Reads `ip [-j] [-4|-6] rule`; as JSON or as text. Ordered by priority, as the kernel walks them.
+pub fn read_policy_rules(text: &str) -> Parsed<Vec<PolicyRule>> {
+    let mut parsed = if crate::json::is_json(text) {
+        json::read(text)
+    } else {
+        text::read(text)
+    };
+    parsed.value.sort_by_key(|rule| rule.priority);
+    parsed
+}
+
+/// The rules a network namespace starts with (`fib_default_rules_init`, `fib6_rules_net_init`).
+pub fn default_policy_rules(version: IpVersion) -> Vec<PolicyRule> {
+    let rule = |priority, table: Table| PolicyRule {
+        text: format!("from all lookup {table}"),
+        ..PolicyRule::new(priority, PolicyAction::Lookup(table))
+    };
+    let mut rules = vec![rule(0, Table::LOCAL), rule(32766, Table::MAIN)];
+    if version == IpVersion::V4 {
+        rules.push(rule(32767, Table::DEFAULT));
+    }
+    rules
+}
 
 /// One policy rule: which packets look up their route where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +63,78 @@ pub struct PolicyRule {
     pub suppress_group: Option<String>,
     /// The rule as `ip rule` writes it, without its priority.
     pub text: String,
+}
+
+impl PolicyRule {
+    /// A rule for every packet.
+    pub(crate) fn new(priority: u32, action: PolicyAction) -> Self {
+        PolicyRule {
+            priority,
+            not: false,
+            from: None,
+            to: None,
+            iif: None,
+            oif: None,
+            fwmark: None,
+            tos: None,
+            others: Vec::new(),
+            action,
+            suppress_prefix_length: None,
+            suppress_group: None,
+            text: String::new(),
+        }
+    }
+
+    /// The rule as `ip rule` writes it, without its priority.
+    pub(crate) fn render(&self) -> String {
+        let mut text = String::new();
+        if self.not {
+            text.push_str("not ");
+        }
+        let or_all =
+            |prefix: Option<Prefix>| prefix.map_or_else(|| "all".to_owned(), Prefix::shortest);
+        let _ = write!(text, "from {}", or_all(self.from));
+        let mut word = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                let _ = write!(text, " {name} {value}");
+            }
+        };
+        word("to", self.to.map(Prefix::shortest));
+        word("tos", self.tos.map(|tos| format!("0x{tos:02x}")));
+        word(
+            "fwmark",
+            self.fwmark.map(|mark| match mark.mask {
+                u32::MAX => format!("{:#x}", mark.value),
+                mask => format!("{:#x}/{mask:#x}", mark.value),
+            }),
+        );
+        word("iif", self.iif.clone());
+        word("oif", self.oif.clone());
+        for other in &self.others {
+            let _ = write!(text, " {other}");
+        }
+        let _ = match &self.action {
+            PolicyAction::Lookup(table) => write!(text, " lookup {table}"),
+            PolicyAction::Goto(target) => write!(text, " goto {target}"),
+            PolicyAction::Nop => write!(text, " nop"),
+            PolicyAction::Blackhole => write!(text, " blackhole"),
+            PolicyAction::Unreachable => write!(text, " unreachable"),
+            PolicyAction::Prohibit => write!(text, " prohibit"),
+            PolicyAction::Other(other) => write!(text, " {other}"),
+        };
+        if let Some(length) = self.suppress_prefix_length {
+            let _ = write!(text, " suppress_prefixlength {length}");
+        }
+        if let Some(group) = &self.suppress_group {
+            let _ = write!(text, " suppress_ifgroup {group}");
+        }
+        text
+    }
+
+    /// The family, where source or destination tell it.
+    pub fn version(&self) -> Option<IpVersion> {
+        self.from.or(self.to).map(Prefix::version)
+    }
 }
 
 /// A mark and the bits of it that count.

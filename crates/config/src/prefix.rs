@@ -95,6 +95,15 @@ impl Prefix {
         }
     }
 
+    /// As iproute2 writes it: a lone address without its length.
+    pub fn shortest(self) -> String {
+        if self.length == self.version().bits() {
+            self.address.to_string()
+        } else {
+            self.to_string()
+        }
+    }
+
     /// The last address of an IPv4 prefix: its directed broadcast address. None for IPv6, /31 and /32.
     pub fn directed_broadcast(self) -> Option<Ipv4Addr> {
         match self.address {

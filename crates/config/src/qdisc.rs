@@ -1,5 +1,23 @@
 //! Queueing disciplines, as `tc -s qdisc` shows them.
 
+mod json;
+mod text;
+
+use crate::parse::Parsed;
+
+pub(crate) use json::statistics as statistics_of_json;
+pub(crate) use text::statistics_line;
+
+/// Reads `tc [-j] [-s] [-d] qdisc show`; as JSON or as text. `tc qdisc show dev eth0` does not repeat the device: it stays
+/// empty then.
+pub fn read_qdiscs(text: &str) -> Parsed<Vec<Qdisc>> {
+    if crate::json::is_json(text) {
+        json::read(text)
+    } else {
+        text::read(text)
+    }
+}
+
 /// One queueing discipline.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Qdisc {

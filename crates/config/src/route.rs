@@ -1,10 +1,27 @@
 //! Routes, as `ip route` shows them.
 
+mod json;
+mod text;
+
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use transect_path::named_enum;
 
+use crate::parse::Parsed;
 use crate::prefix::{IpVersion, Prefix};
+
+/// Reads `ip [-j] [-4|-6] route show [table all]`; as JSON or as text.
+///
+/// A route that names no table belongs to `main`, as `ip` leaves that out. `version` says what `default` means where
+/// nothing else in the route tells the family; None: IPv4.
+pub fn read_routes(text: &str, version: Option<IpVersion>) -> Parsed<Vec<Route>> {
+    if crate::json::is_json(text) {
+        json::read(text, version)
+    } else {
+        text::read(text, version)
+    }
+}
 
 /// A routing table: its number, and the names that iproute2 gives three of them.
 ///
@@ -100,6 +117,73 @@ impl Route {
         self.flags.iter().any(|own| own == flag)
     }
 
+    /// A route with nothing but its kind and destination.
+    pub(crate) fn new(kind: RouteKind, destination: Prefix) -> Self {
+        Route {
+            table: Table::MAIN,
+            kind,
+            destination,
+            source: None,
+            gateway: None,
+            device: None,
+            prefsrc: None,
+            metric: 0,
+            tos: 0,
+            mtu: None,
+            scope: None,
+            protocol: None,
+            preference: None,
+            flags: Vec::new(),
+            nexthops: Vec::new(),
+            text: String::new(),
+        }
+    }
+
+    /// The route as `ip route` writes it, on one line.
+    pub(crate) fn render(&self) -> String {
+        let mut text = String::new();
+        if self.kind != RouteKind::Unicast {
+            let _ = write!(text, "{} ", self.kind);
+        }
+        match self.destination.length {
+            0 => text.push_str("default"),
+            _ => text.push_str(&self.destination.shortest()),
+        }
+        let mut word = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                let _ = write!(text, " {name} {value}");
+            }
+        };
+        word("from", self.source.map(|source| source.to_string()));
+        word(
+            "tos",
+            (self.tos != 0).then(|| format!("0x{:02x}", self.tos)),
+        );
+        word("via", self.gateway.map(|gateway| gateway.to_string()));
+        word("dev", self.device.clone());
+        word(
+            "table",
+            (self.table != Table::MAIN).then(|| self.table.to_string()),
+        );
+        word("proto", self.protocol.clone());
+        word("scope", self.scope.clone());
+        word("src", self.prefsrc.map(|source| source.to_string()));
+        word(
+            "metric",
+            (self.metric != 0).then(|| self.metric.to_string()),
+        );
+        word("mtu", self.mtu.map(|mtu| mtu.to_string()));
+        for hop in &self.nexthops {
+            word("nexthop", Some(format!("weight {}", hop.weight)));
+            word("via", hop.gateway.map(|gateway| gateway.to_string()));
+            word("dev", hop.device.clone());
+        }
+        for flag in &self.flags {
+            let _ = write!(text, " {flag}");
+        }
+        text
+    }
+
     /// All ways out: the several next hops, or the one of the route itself.
     pub fn ways(&self) -> Vec<NextHop> {
         if self.nexthops.is_empty() {
@@ -151,5 +235,26 @@ named_enum! {
         Throw => "throw",
         /// Stateless NAT; no longer supported by the kernel.
         Nat => "nat",
+    }
+}
+
+/// The family of `default`: what was asked for, else that of another address of the route; router preferences exist in
+/// IPv6 only.
+fn guess(version: Option<IpVersion>, known: Option<IpAddr>, has_preference: bool) -> IpVersion {
+    match (version, known) {
+        (Some(version), _) => version,
+        (None, Some(address)) => IpVersion::of(address),
+        (None, None) if has_preference => IpVersion::V6,
+        (None, None) => IpVersion::V4,
+    }
+}
+
+/// A type of service, as a number (iproute2 writes hexadecimal) or by the names of rt_dsfield that are in use.
+pub(crate) fn tos(text: &str) -> u8 {
+    match text {
+        "lowdelay" => 0x10,
+        "throughput" => 0x08,
+        "reliability" => 0x04,
+        _ => crate::text::fitting(text).unwrap_or(0),
     }
 }
