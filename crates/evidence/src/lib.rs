@@ -7,7 +7,10 @@
 pub mod bundle;
 pub mod counters;
 pub mod log;
+mod input;
 mod problem;
+pub mod recognize;
 mod text;
 
+pub use input::{Input, Role};
 pub use problem::Problem;
