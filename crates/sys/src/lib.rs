@@ -3,7 +3,9 @@
 //! What it is not: a wrapper of libc. What rustix, socket2 or the standard library offers is used from there.
 
 mod child;
+mod ethtool;
 mod packet_socket;
 
 pub use child::die_with_parent;
+pub use ethtool::{Ethtool, OffloadFeature};
 pub use packet_socket::PacketSocket;

@@ -26,12 +26,12 @@ const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_MULTI: u16 = 0x2;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 /// `NLM_F_ROOT | NLM_F_MATCH`: answer with everything.
-pub(super) const NLM_F_DUMP: u16 = 0x300;
+pub(crate) const NLM_F_DUMP: u16 = 0x300;
 /// The nested flag and the byte-order flag of an attribute's type.
 const TYPE_MASK: u16 = 0x3fff;
 
 /// One netlink socket, in the namespace of the thread that opened it.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     socket: Socket,
     sequence: u32,
     scratch: Vec<u8>,
@@ -39,15 +39,15 @@ pub(super) struct Connection {
 
 /// The answer to one request: messages one after the other.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     bytes: Vec<u8>,
     /// Why the answer is not whole.
-    pub(super) incomplete: Option<&'static str>,
+    pub(crate) incomplete: Option<&'static str>,
 }
 
 impl Connection {
     /// Opens a socket for a netlink protocol (`NETLINK_ROUTE`, …).
-    pub(super) fn open(protocol: isize) -> io::Result<Self> {
+    pub(crate) fn open(protocol: isize) -> io::Result<Self> {
         let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -67,7 +67,7 @@ impl Connection {
 
     /// Sends one request and collects the answer to its end. `flags` are those beside `NLM_F_REQUEST`; for a dump
     /// [`NLM_F_DUMP`]. A dump that the kernel says changed while it was made is repeated.
-    pub(super) fn ask(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Answer> {
+    pub(crate) fn ask(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Answer> {
         let mut answer = Answer::default();
         for _ in 0..ATTEMPTS {
             answer = self.ask_once(kind, flags, body)?;
@@ -153,13 +153,13 @@ fn collect(datagram: &[u8], sequence: u32, answer: &mut Answer) -> io::Result<bo
 
 impl Answer {
     /// The messages: type and payload.
-    pub(super) fn messages(&self) -> impl Iterator<Item = (u16, &[u8])> {
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (u16, &[u8])> {
         messages(&self.bytes)
     }
 }
 
 /// The messages of a datagram: type and payload.
-pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn messages(datagram: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     raw_messages(datagram).map(|message| {
         (
             u16_at(message, 4).unwrap_or_default(),
@@ -181,7 +181,7 @@ fn raw_messages(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The attributes in a stretch of bytes (type without its flags, value), up to the first damaged one.
-pub(super) fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(rest, 0)?);
         let kind = u16_at(rest, 2)? & TYPE_MASK;
@@ -192,14 +192,14 @@ pub(super) fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> 
 }
 
 /// The value of the first attribute of a type.
-pub(super) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+pub(crate) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(bytes)
         .find(|(found, _)| *found == kind)
         .map(|(_, value)| value)
 }
 
 /// Appends an attribute to a request.
-pub(super) fn push_attribute(request: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(crate) fn push_attribute(request: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     request.extend_from_slice(&length.to_ne_bytes());
     request.extend_from_slice(&kind.to_ne_bytes());
@@ -210,7 +210,7 @@ pub(super) fn push_attribute(request: &mut Vec<u8>, kind: u16, value: &[u8]) {
 macro_rules! at {
     ($name:ident, $type:ty, $read:ident, $order:literal) => {
         #[doc = concat!("A number in ", $order, " byte order at an offset, when it is there.")]
-        pub(super) fn $name(bytes: &[u8], offset: usize) -> Option<$type> {
+        pub(crate) fn $name(bytes: &[u8], offset: usize) -> Option<$type> {
             let field = bytes.get(offset..)?.first_chunk()?;
             Some(<$type>::$read(*field))
         }
@@ -224,12 +224,12 @@ at!(be32_at, u32, from_be_bytes, "network");
 at!(be64_at, u64, from_be_bytes, "network");
 
 /// A byte at an offset, when it is there.
-pub(super) fn u8_at(bytes: &[u8], offset: usize) -> Option<u8> {
+pub(crate) fn u8_at(bytes: &[u8], offset: usize) -> Option<u8> {
     bytes.get(offset).copied()
 }
 
 /// A number attribute in the host's byte order, whatever its size (1, 2, 4 or 8 bytes).
-pub(super) fn number(value: &[u8]) -> Option<u64> {
+pub(crate) fn number(value: &[u8]) -> Option<u64> {
     match value.len() {
         1 => u8_at(value, 0).map(u64::from),
         2 => u16_at(value, 0).map(u64::from),
@@ -240,7 +240,7 @@ pub(super) fn number(value: &[u8]) -> Option<u64> {
 }
 
 /// A text attribute, without the zero at its end.
-pub(super) fn text(value: &[u8]) -> String {
+pub(crate) fn text(value: &[u8]) -> String {
     let end = value
         .iter()
         .position(|byte| *byte == 0)
@@ -249,7 +249,7 @@ pub(super) fn text(value: &[u8]) -> String {
 }
 
 /// An address attribute of 4 or 16 bytes.
-pub(super) fn address(value: &[u8]) -> Option<std::net::IpAddr> {
+pub(crate) fn address(value: &[u8]) -> Option<std::net::IpAddr> {
     match value.len() {
         4 => <[u8; 4]>::try_from(value).ok().map(std::net::IpAddr::from),
         16 => <[u8; 16]>::try_from(value).ok().map(std::net::IpAddr::from),

@@ -1,7 +1,11 @@
 //! Copies of `/proc/net`, as the calling thread's namespace sees them.
 
+mod sysctl;
+
 use std::fs::File;
 use std::io::{self, Read};
+
+pub(super) use sysctl::sysctl_text;
 
 /// What is copied, by its path under `/proc/net` and in the reading's `net` folder.
 pub(super) const NET_FILES: &[&str] = &[
