@@ -4,8 +4,8 @@
 //! [`Doctor`] likewise. Text that comes from others (rules, log lines, labels, addresses) is stripped of control
 //! characters on its way to a terminal, at the one place where text enters a [`Page`].
 //!
-//! What it is not: it decides nothing and reads nothing. A renderer never drops a verdict, and never adds a claim that
-//! the value does not hold.
+//! What it is not: it decides nothing and reads nothing. A renderer says what it leaves out, and never adds a claim
+//! that the value does not hold.
 
 mod catalogue;
 mod clean;

@@ -179,12 +179,8 @@ impl Map {
         page.colored(0, "Who joins elsewhere", Color::Strong);
         page.gap();
         for join in self.joins {
-            page.entry(
-                2,
-                (join.who, Color::Strong),
-                4,
-                &format!("joins at {}: {}", join.at, join.says),
-            );
+            page.colored(2, join.who, Color::Strong);
+            page.paragraph(4, &format!("at {}: {}", join.at, join.says));
         }
         page.finish()
     }

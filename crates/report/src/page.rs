@@ -112,6 +112,11 @@ impl Page {
         let label_width = display_width(&label);
         let body_text = clean(body.0);
         let margin = indent.saturating_add(hang);
+        if label_width > hang && indent.saturating_add(label_width) > self.columns() / 2 {
+            self.lines(indent, &label, head.1);
+            self.lines(margin.max(indent.saturating_add(4)), &body_text, body.1);
+            return;
+        }
         let room = self.columns().saturating_sub(margin).max(16);
         let first_room = if label_width >= hang && hang > 0 {
             room.saturating_sub(label_width.saturating_add(1).saturating_sub(hang))
@@ -193,6 +198,18 @@ impl Page {
 
     fn pad(&mut self, columns: usize) {
         self.out.extend(std::iter::repeat_n(' ', columns));
+    }
+
+    /// A wrapped text, every line at the same margin; nothing for an empty one.
+    fn lines(&mut self, margin: usize, text: &str, color: Color) {
+        let room = self.columns().saturating_sub(margin).max(16);
+        for line in wrap(text, room, room) {
+            if !line.is_empty() {
+                self.pad(margin);
+                self.paint(&line, color);
+                self.end_line();
+            }
+        }
     }
 
     /// Ends the line, without spaces before its end.
@@ -318,6 +335,25 @@ mod tests {
         longer than eight text goes on behind it
                 and below
         ");
+    }
+
+    #[test]
+    fn a_label_as_long_as_the_page_stands_above_its_text() {
+        let text = page(40, |page| {
+            page.entry(
+                2,
+                (
+                    "a label that does not fit beside anything at all",
+                    Color::Plain,
+                ),
+                4,
+                "text below it",
+            );
+        });
+        assert_eq!(
+            text,
+            "  a label that does not fit beside\n  anything at all\n      text below it\n"
+        );
     }
 
     #[test]

@@ -5,16 +5,29 @@ mod headline;
 mod journey;
 mod words;
 
-use transect_path::{Report, RuleRef, Setting, SettingKind, Verdict};
+use transect_path::{Outcome, Report, RuleRef, Setting, SettingKind, Verdict};
 
 use crate::{Color, Page, Style};
 
 /// The column behind the labels of a verdict's sections.
 const HANG: usize = 9;
 
+/// How many verdicts are shown in full; of the others, which are less bad, only their number is.
+const SHOWN: usize = 50;
+
 /// The report for a terminal, one verdict after the other, worst first. Ends with a line break.
+///
+/// Of a report with more verdicts than anybody reads, the worst fifty are shown; how many more there are, and how those ended,
+/// is said. The JSON has all.
 pub fn render_text(report: &Report, style: Style) -> String {
     let mut page = Page::new(style);
+    if report.verdicts.len() > 1 {
+        page.colored(
+            0,
+            &format!("Flows: {}.", tally(&report.verdicts)),
+            Color::Strong,
+        );
+    }
     if report.verdicts.is_empty() {
         let outcome = "UNDETERMINED";
         page.entry(
@@ -24,9 +37,17 @@ pub fn render_text(report: &Report, style: Style) -> String {
             "nothing was observed, so there is nothing to judge.",
         );
     }
-    for verdict in &report.verdicts {
+    let (shown, left_out) = report.verdicts.split_at(report.verdicts.len().min(SHOWN));
+    for verdict in shown {
         page.gap();
         write_verdict(&mut page, report, verdict);
+    }
+    if !left_out.is_empty() {
+        page.gap();
+        page.paragraph(
+            0,
+            &format!("Not shown here, but with --json: {}.", tally(left_out)),
+        );
     }
     if let Some(command) = &report.command {
         page.gap();
@@ -49,6 +70,23 @@ pub fn render_text(report: &Report, style: Style) -> String {
     page.finish()
 }
 
+/// How many flows ended how, worst first: `3 lost, 12 delivered`.
+fn tally(verdicts: &[Verdict]) -> String {
+    let mut parts = Vec::new();
+    for outcome in Outcome::ALL {
+        let flows = verdicts
+            .iter()
+            .filter(|verdict| verdict.outcome == *outcome)
+            .fold(0u64, |sum, verdict| {
+                sum.saturating_add(verdict.flows.max(1))
+            });
+        if flows > 0 {
+            parts.push(format!("{flows} {}", outcome.id().replace('_', " ")));
+        }
+    }
+    parts.join(", ")
+}
+
 fn write_verdict(page: &mut Page, report: &Report, verdict: &Verdict) {
     let headline = headline::headline(verdict);
     page.entry(
@@ -60,7 +98,7 @@ fn write_verdict(page: &mut Page, report: &Report, verdict: &Verdict) {
     let journey = journey::journey(&report.hosts, verdict);
     if !journey.is_empty() {
         page.gap();
-        journey::write(page, &journey);
+        journey::write(page, &journey, verdict.outcome);
     }
     page.gap();
     write_cause(page, verdict);

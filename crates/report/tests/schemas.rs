@@ -1,5 +1,8 @@
 //! The published schemas (docs/schema) hold for what is printed, and know every field and every name of it.
 
+// Helpers of tests fail by panicking; clippy's own exception covers test functions only.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use serde_json::{Value, json};
 use transect_path::*;
 use transect_report::{Check, DOCTOR_SCHEMA, Doctor, Standing, map, to_json};

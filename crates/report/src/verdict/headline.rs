@@ -156,6 +156,10 @@ fn reason(verdict: &Verdict) -> String {
                 ([], Outcome::Lost) => ", and nothing that was read says why".to_owned(),
                 ([], _) => String::new(),
                 ([only], _) => format!("; it may be {only}"),
+                ([first, second, third, rest @ ..], _) if rest.len() > 1 => format!(
+                    "; it may be {first}, {second}, {third} or one of {} more causes",
+                    rest.len()
+                ),
                 (several, _) => format!("; it may be {}", several.join(" or ")),
             }
         }

@@ -3,7 +3,7 @@
 //! Only what the verdict holds is drawn: hosts and points that its bracket, its `reached` list and its evidence name.
 //! Points about which nothing is known are drawn as one line.
 
-use transect_path::{Direction, Half, HostEdge, Point, Side, Verdict};
+use transect_path::{Direction, Half, HostEdge, Outcome, Point, Side, Verdict};
 
 use super::words;
 use crate::page::display_width;
@@ -212,8 +212,25 @@ fn notes(verdict: &Verdict, direction: Direction, host: &str, point: Point) -> V
     notes
 }
 
-/// Draws the stops.
-pub(super) fn write(page: &mut Page, stops: &[Stop]) {
+/// What became of the packets at a place, by outcome: where it is known, and where it is one of several.
+const fn end(outcome: Outcome) -> (&'static str, &'static str) {
+    match outcome {
+        Outcome::Refused => ("refused here", "refused here or at another point marked ?"),
+        Outcome::Stalled => (
+            "stands still here",
+            "stands still here or at another point marked ?",
+        ),
+        Outcome::NotSent => (
+            "no packet was made here",
+            "no packet was made here or at another point marked ?",
+        ),
+        _ => ("died here", "died here or at another point marked ?"),
+    }
+}
+
+/// Draws the stops of a journey that ended with `outcome`.
+pub(super) fn write(page: &mut Page, stops: &[Stop], outcome: Outcome) {
+    let (here, here_or_there) = end(outcome);
     let host_width = stops
         .iter()
         .filter(|stop| stop.first != Point::Network)
@@ -231,8 +248,8 @@ pub(super) fn write(page: &mut Page, stops: &[Stop]) {
         let (mark, color, fate) = match stop.fate {
             Fate::Passed if stop.notes.is_empty() => ("│", Color::Plain, ""),
             Fate::Passed => ("●", Color::Good, ""),
-            Fate::Died => ("✗", Color::Bad, "died here"),
-            Fate::Suspect => ("?", Color::Open, "died here or at another point marked ?"),
+            Fate::Died => ("✗", Color::Bad, here),
+            Fate::Suspect => ("?", Color::Open, here_or_there),
             Fate::Beyond => ("┆", Color::Faint, "never came here"),
             Fate::Open if stop.notes.is_empty() => ("│", Color::Plain, ""),
             Fate::Open => ("●", Color::Plain, ""),

@@ -337,6 +337,48 @@ fn first_lines_of_the_other_outcomes() {
 }
 
 #[test]
+fn many_verdicts_are_counted_and_the_least_bad_left_out() {
+    let lost = seed().verdicts.remove(0);
+    let mut delivered = bare(Outcome::Delivered, Symptom::None);
+    delivered.flows = 4;
+    let mut many = seed();
+    many.command = None;
+    many.verdicts = std::iter::repeat_n(lost, 49)
+        .chain(std::iter::repeat_n(delivered, 3))
+        .collect();
+    let text = at_width(&many, 80);
+    let first = text.lines().next().unwrap_or_default();
+    let last = text.lines().last().unwrap_or_default();
+    assert_eq!(first, "Flows: 49 lost, 12 delivered.");
+    assert_eq!(last, "Not shown here, but with --json: 8 delivered.");
+    assert_eq!(text.matches("\nDELIVERED").count(), 1);
+}
+
+#[test]
+fn many_candidates_are_counted() {
+    let mut verdict = seed().verdicts.remove(0);
+    verdict.cause = None;
+    verdict.alternatives = CauseId::ALL[..6]
+        .iter()
+        .map(|cause| Alternative {
+            cause: *cause,
+            host: None,
+            point: None,
+            rule: None,
+            setting: None,
+            tell: "x".to_owned(),
+        })
+        .collect();
+    let text = at_width(&report(verdict), 400);
+    assert!(
+        text.contains(
+            "it may be nic_ring_overrun, link_errors, oversize_frame or one of 3 more causes."
+        ),
+        "{text}"
+    );
+}
+
+#[test]
 fn nothing_observed_is_said() {
     let mut empty = seed();
     empty.verdicts.clear();
