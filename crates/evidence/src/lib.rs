@@ -5,6 +5,7 @@
 //! conclusion.
 
 pub mod bundle;
+pub mod conversation;
 pub mod counters;
 pub mod log;
 mod input;

@@ -143,7 +143,7 @@ impl<W: Write> PcapngWriter<W> {
         self.write_block(6)
     }
 
-    /// Writes an interface's statistics: packets received, and lost by the interface and by the system.
+    /// Writes an interface's statistics: packets received, lost by the interface (where it tells), lost by the system.
     ///
     /// # Errors
     /// When the writer fails or the interface is unknown.
@@ -152,14 +152,16 @@ impl<W: Write> PcapngWriter<W> {
         interface: u32,
         time: Timestamp,
         received: u64,
-        if_dropped: u64,
+        if_dropped: Option<u64>,
         os_dropped: u64,
     ) -> io::Result<()> {
         self.check_interface(interface)?;
         self.block.extend(interface.to_le_bytes());
         self.time(time);
         self.option(4, &received.to_le_bytes());
-        self.option(5, &if_dropped.to_le_bytes());
+        if let Some(dropped) = if_dropped {
+            self.option(5, &dropped.to_le_bytes());
+        }
         self.option(7, &os_dropped.to_le_bytes());
         self.end_of_options();
         self.write_block(5)
