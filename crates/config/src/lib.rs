@@ -23,6 +23,7 @@ mod conntrack;
 mod feature;
 mod filter;
 mod host;
+mod ip;
 mod json;
 mod link;
 mod neighbor;
@@ -37,10 +38,11 @@ mod sysctl;
 mod text;
 
 pub use address::{Address, read_addresses};
-pub use conntrack::{ConntrackEntry, ConntrackTuple};
-pub use feature::Feature;
+pub use conntrack::{ConntrackEntry, ConntrackTuple, read_conntrack};
+pub use feature::{Feature, features_device, read_features};
 pub use filter::{BpfProgram, TcAction, TcFilter, read_filters};
-pub use host::HostConfig;
+pub use host::{ConfigText, HostConfig};
+pub use ip::{IpOutput, read_ip};
 pub use link::{BridgePortState, Link, OperState, XdpMode, XdpProgram, read_links};
 pub use neighbor::{Neighbor, NeighborState, read_neighbors};
 pub use parse::{Parsed, ReadProblem};
@@ -50,6 +52,6 @@ pub use qdisc::{Qdisc, TcStatistics, read_qdiscs};
 pub use route::{NextHop, Route, RouteKind, Table, read_routes};
 pub use socket::{
     Socket, SocketAddress, SocketMemory, SocketProtocol, SocketState, SocketTimer, TcpInfo,
-    TimerKind,
+    TimerKind, read_proc_sockets, read_sockets,
 };
-pub use sysctl::Sysctls;
+pub use sysctl::{Sysctls, read_sysctls};

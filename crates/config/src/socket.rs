@@ -1,10 +1,40 @@
 //! Sockets, as `ss` shows them.
 
+mod end;
+mod netstat;
+mod proc;
+mod ss;
+mod tcp_info;
+
 use std::net::IpAddr;
 
 use transect_path::named_enum;
 
+use crate::parse::Parsed;
 use crate::prefix::IpVersion;
+
+/// Reads a list of sockets: `ss` in its usual flag combinations (one line or two for each socket, with or without header),
+/// `netstat -an`, or /proc/net/{tcp,udp,raw}{,6}. Sockets of other families (unix, netlink, vsock) are left out.
+pub fn read_sockets(text: &str) -> Parsed<Vec<Socket>> {
+    let head = text
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("");
+    if head.contains("local_address") && head.contains("rem_address")
+        || head.contains("remote_address")
+    {
+        proc::read(text, None)
+    } else if head.starts_with("Active ") || head.starts_with("Proto ") {
+        netstat::read(text)
+    } else {
+        ss::read(text)
+    }
+}
+
+/// Reads /proc/net/tcp, udp, udplite, icmp or raw (and the same with 6), which does not name its own protocol.
+pub fn read_proc_sockets(text: &str, protocol: SocketProtocol) -> Parsed<Vec<Socket>> {
+    proc::read(text, Some(protocol))
+}
 
 /// One socket.
 #[derive(Debug, Clone, PartialEq, Default)]
