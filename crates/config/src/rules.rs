@@ -10,10 +10,12 @@ mod arguments;
 mod delta;
 mod list;
 mod merge;
+mod names;
 mod nft_json;
 mod nft_lower;
-mod nft_syntax;
+mod nft_render;
 mod nft_text;
+mod nft_words;
 mod save;
 mod test;
 mod value;
@@ -107,7 +109,7 @@ pub struct Chain {
     pub handle: Option<u64>,
     /// Where it is hooked; none for a chain that is only jumped to.
     pub base: Option<BaseChain>,
-    /// The packets that the policy decided (iptables only; nft does not count them).
+    /// The packets that the policy decided. iptables shows them, legacy and nf_tables alike; nft itself does not.
     pub policy_counter: Option<Counter>,
     /// Its rules, in order.
     pub rules: Vec<Rule>,
@@ -124,7 +126,8 @@ pub struct BaseChain {
     pub priority: i32,
     /// What becomes of the packets that no rule decided.
     pub policy: Policy,
-    /// The devices whose packets it sees (ingress and egress); empty: not bound to devices.
+    /// The devices whose packets it sees (ingress and egress). Empty: not bound to devices; of a netdev table: not known
+    /// (nft 1.0.6's JSON leaves them out).
     pub devices: Vec<String>,
 }
 

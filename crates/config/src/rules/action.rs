@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Elements, Key, Match, SetElement};
+use super::{Key, Match, SetElement};
 
 /// One step of a rule. Steps run in order; the first match that fails ends the rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,10 @@ pub enum Statement {
     /// Copies the packet's mark to the connection's.
     SaveMark,
     /// Takes the packet out of connection tracking: its state is UNTRACKED from here on.
-    NoTrack,
+    NoTrack {
+        /// Whether it does so for sure; a dump of nft alone does not show what iptables' `CT` target does.
+        certain: bool,
+    },
     /// Decides.
     Verdict(Action),
     /// Looks the verdict up; goes on when the key is not there.
@@ -71,7 +74,7 @@ pub enum Action {
     Queue {
         /// The first queue.
         first: u16,
-        /// The last queue; the same as the first without balancing.
+        /// The last queue; the same as the first without balancing. 0 to 65535: the dump does not say.
         last: u16,
         /// Whether the packet goes on when nobody reads the queue.
         bypass: bool,
@@ -148,11 +151,4 @@ pub struct Nat {
     pub ports: Option<(u16, u16)>,
     /// Whether address or port come out of a map or a hash, so that the rule alone does not tell them.
     pub computed: bool,
-}
-
-/// The elements that a lookup compares with: used by the readers to share one form.
-impl From<Vec<super::Element>> for Elements {
-    fn from(elements: Vec<super::Element>) -> Self {
-        Elements::Inline(elements)
-    }
 }
