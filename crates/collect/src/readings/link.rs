@@ -345,9 +345,10 @@ fn express_data_path(json: &mut Json, xdp: &[u8]) {
 
 /// One `struct ifaddrmsg` as an element of `addr_info` (iproute2's `print_addrinfo`).
 fn address_info(json: &mut Json, payload: &[u8]) {
-    const FLAGS: [(u64, &str); 8] = [
+    const FLAGS: [(u64, &str); 9] = [
         (0x20, "deprecated"),
         (0x40, "tentative"),
+        (0x02, "nodad"),
         (0x04, "optimistic"),
         (0x08, "dadfailed"),
         (0x10, "home"),

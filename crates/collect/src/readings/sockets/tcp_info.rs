@@ -131,14 +131,12 @@ fn limits(out: &mut String, info: &[u8]) {
 /// What is under way, what was lost, and what the receiver has room for.
 fn flight(out: &mut String, info: &[u8], listening: bool) {
     let field = |offset| u32_at(info, offset).unwrap_or_default();
-    // In a listener `unacked` and `sacked` are the accept queue, which stands in Recv-Q and Send-Q.
-    if !listening {
-        numbers(out, [("unacked", u64::from(field(24)))]);
-    }
+    numbers(out, [("unacked", u64::from(field(24)))]);
     if field(36) != 0 || field(100) != 0 {
         let _ = write!(out, " retrans:{}/{}", field(36), field(100));
     }
     numbers(out, [("lost", u64::from(field(32)))]);
+    // In a listener these two are the accept queue's length and limit, which stand in Recv-Q and Send-Q.
     if !listening {
         numbers(out, [("sacked", u64::from(field(28)))]);
     }
