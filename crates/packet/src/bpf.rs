@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::LinkType;
 
-/// The most instructions that a program may have; the kernel's `BPF_MAXINSNS`, which libpcap may exceed off-line, times 16.
+/// The most instructions that a program may have. The kernel takes 4096 (`BPF_MAXINSNS`); libpcap compiles longer ones.
 pub const MAX_INSTRUCTIONS: usize = 65_536;
 
 // Instruction classes and modes, as in <linux/bpf_common.h>.
@@ -245,7 +245,7 @@ fn arithmetic(code: u16, a: u32, operand: u32) -> Option<u32> {
         0x30 => a.checked_div(operand)?,
         0x40 => a | operand,
         0x50 => a & operand,
-        // The kernel masks the shift (since 4.2x `BPF_X` shifts are taken modulo 32).
+        // A shift by X counts modulo 32, as in the kernel's interpreter.
         0x60 => a.wrapping_shl(operand),
         0x70 => a.wrapping_shr(operand),
         0x80 => a.wrapping_neg(),
@@ -318,5 +318,253 @@ fn validate_instruction(
             _ => unknown,
         },
         _ => unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `tcpdump -ddd`'s lines behind the count.
+    fn program(link_type: LinkType, text: &str) -> Program {
+        let instructions = text
+            .split(';')
+            .map(|line| {
+                let numbers: Vec<u32> = line
+                    .split_whitespace()
+                    .map(|number| number.parse().unwrap())
+                    .collect();
+                Instruction {
+                    code: numbers[0] as u16,
+                    jt: numbers[1] as u8,
+                    jf: numbers[2] as u8,
+                    k: numbers[3],
+                }
+            })
+            .collect();
+        let program = Program {
+            link_type,
+            instructions,
+        };
+        assert_eq!(program.validate(), Ok(()));
+        program
+    }
+
+    /// `tcpdump -ddd -y EN10MB tcp port 80`, libpcap 1.10.3.
+    const TCP_PORT_80: &str = "40 0 0 12;21 0 6 34525;48 0 0 20;21 0 15 6;40 0 0 54;21 12 0 80;40 0 0 56;\
+        21 10 11 80;21 0 10 2048;48 0 0 23;21 0 8 6;40 0 0 20;69 6 0 8191;177 0 0 14;72 0 0 14;21 2 0 80;\
+        72 0 0 16;21 0 1 80;6 0 0 262144;6 0 0 0";
+    /// `tcpdump -ddd -y EN10MB 'tcp port 3306 and host 172.17.0.2 and greater 100'`.
+    const GREATER: &str = "40 0 0 12;21 17 0 34525;21 0 16 2048;48 0 0 23;21 0 14 6;40 0 0 20;69 12 0 8191;\
+        177 0 0 14;72 0 0 14;21 2 0 3306;72 0 0 16;21 0 7 3306;32 0 0 26;21 2 0 2886795266;32 0 0 30;\
+        21 0 3 2886795266;128 0 0 0;53 0 1 100;6 0 0 262144;6 0 0 0";
+    /// `tcpdump -ddd -y RAW 'udp port 53'`.
+    const RAW_UDP_53: &str = "48 0 0 0;84 0 0 240;21 0 6 96;48 0 0 6;21 0 17 17;40 0 0 40;21 14 0 53;40 0 0 42;\
+        21 12 13 53;48 0 0 0;84 0 0 240;21 0 10 64;48 0 0 9;21 0 8 17;40 0 0 6;69 6 0 8191;177 0 0 0;\
+        72 0 0 0;21 2 0 53;72 0 0 2;21 0 1 53;6 0 0 262144;6 0 0 0";
+    /// `tcpdump -ddd -y EN10MB 'tcp[tcpflags] & tcp-syn != 0 and ip[8] > 5'`.
+    const SYN_WITH_TTL: &str = "40 0 0 12;21 0 10 2048;48 0 0 23;21 0 8 6;40 0 0 20;69 6 0 8191;177 0 0 14;\
+        80 0 0 27;69 0 3 2;48 0 0 22;37 0 1 5;6 0 0 262144;6 0 0 0";
+
+    fn tcp(source: [u8; 4], ports: (u16, u16), ttl: u8) -> Vec<u8> {
+        let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4(source, [172, 17, 0, 3], ttl)
+            .tcp(ports.0, ports.1, 1, 1024)
+            .syn();
+        let mut bytes = Vec::new();
+        builder.write(&mut bytes, &[]).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_port_on_ethernet_in_ipv4_and_ipv6() {
+        let program = program(LinkType::ETHERNET, TCP_PORT_80);
+        let length = |frame: &[u8]| frame.len() as u32;
+        for (ports, expected) in [
+            ((40000, 80), true),
+            ((80, 40000), true),
+            ((40000, 81), false),
+        ] {
+            let v4 = tcp([172, 17, 0, 2], ports, 64);
+            assert_eq!(program.matches(&v4, length(&v4)), expected);
+            let mut v6 = Vec::new();
+            etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+                .ipv6([1; 16], [2; 16], 64)
+                .tcp(ports.0, ports.1, 1, 1024)
+                .write(&mut v6, &[])
+                .unwrap();
+            assert_eq!(program.matches(&v6, length(&v6)), expected);
+        }
+        // A later fragment has no ports.
+        let mut fragment = tcp([172, 17, 0, 2], (40000, 80), 64);
+        fragment[21] = 1;
+        assert!(!program.matches(&fragment, length(&fragment)));
+    }
+
+    #[test]
+    fn the_length_is_the_one_on_the_wire() {
+        let program = program(LinkType::ETHERNET, GREATER);
+        let frame = tcp([172, 17, 0, 2], (40000, 3306), 64);
+        assert!(program.matches(&frame, 100));
+        assert!(!program.matches(&frame, 99));
+        assert!(!program.matches(&tcp([172, 17, 0, 9], (40000, 3306), 64), 100));
+    }
+
+    #[test]
+    fn a_snap_too_short_to_tell_is_rejected() {
+        let program = program(LinkType::ETHERNET, TCP_PORT_80);
+        let frame = tcp([172, 17, 0, 2], (40000, 80), 64);
+        assert!(!program.matches(&frame[..36], 54));
+        assert!(program.matches(&frame[..38], 54));
+    }
+
+    #[test]
+    fn raw_ip_and_header_fields() {
+        let dns = program(LinkType::RAW, RAW_UDP_53);
+        let mut query = Vec::new();
+        etherparse::PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+            .udp(5353, 53)
+            .write(&mut query, b"x")
+            .unwrap();
+        assert!(dns.matches(&query, 29));
+        query[9] = 6;
+        assert!(!dns.matches(&query, 29));
+        let syn = program(LinkType::ETHERNET, SYN_WITH_TTL);
+        assert!(syn.matches(&tcp([1; 4], (1, 2), 6), 54));
+        assert!(!syn.matches(&tcp([1; 4], (1, 2), 5), 54));
+    }
+
+    #[test]
+    fn the_manifest_form_reads_back() {
+        let program = Program {
+            link_type: LinkType::ETHERNET,
+            instructions: vec![(6, 0, 0, 262_144).into()],
+        };
+        let json = serde_json::to_string(&program).unwrap();
+        assert_eq!(json, r#"{"link_type":1,"instructions":[[6,0,0,262144]]}"#);
+        assert_eq!(serde_json::from_str::<Program>(&json).unwrap(), program);
+    }
+
+    fn error(instructions: &[(u16, u8, u8, u32)]) -> Result<(), ProgramError> {
+        Program {
+            link_type: LinkType::ETHERNET,
+            instructions: instructions
+                .iter()
+                .copied()
+                .map(Instruction::from)
+                .collect(),
+        }
+        .validate()
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_refused() {
+        let ret = (6, 0, 0, 0);
+        assert_eq!(error(&[]), Err(ProgramError::Length(0)));
+        assert_eq!(error(&[ret]), Ok(()));
+        assert_eq!(error(&[(0, 0, 0, 1)]), Err(ProgramError::NoReturn));
+        assert_eq!(error(&[(0x15, 1, 0, 1), ret]), Err(ProgramError::Jump(0)));
+        assert_eq!(
+            error(&[(0x05, 0, 0, u32::MAX), ret]),
+            Err(ProgramError::Jump(0))
+        );
+        assert_eq!(
+            error(&[(0x60, 0, 0, 16), ret]),
+            Err(ProgramError::Memory { index: 0, cell: 16 })
+        );
+        assert_eq!(
+            error(&[(0x34, 0, 0, 0), ret]),
+            Err(ProgramError::Constant(0))
+        );
+        assert_eq!(
+            error(&[(0x64, 0, 0, 32), ret]),
+            Err(ProgramError::Constant(0))
+        );
+        assert_eq!(
+            error(&[(0xffff, 0, 0, 0), ret]),
+            Err(ProgramError::Operation {
+                index: 0,
+                code: 0xffff
+            })
+        );
+    }
+
+    #[test]
+    fn arithmetic_is_that_of_the_kernel() {
+        let value = |instructions: &[(u16, u8, u8, u32)]| {
+            Program {
+                link_type: LinkType::ETHERNET,
+                instructions: instructions
+                    .iter()
+                    .copied()
+                    .map(Instruction::from)
+                    .collect(),
+            }
+            .run(&[0x45, 1, 2, 3], 1500)
+        };
+        let load = (0x00, 0, 0, 7);
+        let ret_a = (0x16, 0, 0, 0);
+        for (code, k, expected) in [
+            (0x04, 3, 10),
+            (0x14, 8, u32::MAX),
+            (0x24, 6, 42),
+            (0x34, 2, 3),
+            (0x44, 8, 15),
+            (0x54, 3, 3),
+            (0x64, 4, 112),
+            (0x74, 1, 3),
+            (0x84, 0, 7u32.wrapping_neg()),
+            (0x94, 4, 3),
+            (0xa4, 5, 2),
+        ] {
+            assert_eq!(
+                value(&[load, (code, 0, 0, k), ret_a]),
+                Some(expected),
+                "{code:#x}"
+            );
+        }
+        // Division by an X of zero rejects; the wire length; the IP header length; transfers; scratch memory.
+        assert_eq!(value(&[load, (0x3c, 0, 0, 0), ret_a]), None);
+        assert_eq!(value(&[(0x80, 0, 0, 0), ret_a]), Some(1500));
+        assert_eq!(value(&[(0xb1, 0, 0, 0), (0x87, 0, 0, 0), ret_a]), Some(20));
+        assert_eq!(value(&[load, (0x07, 0, 0, 0), (0x0e, 0, 0, 0)]), Some(7));
+        assert_eq!(
+            value(&[
+                load,
+                (0x02, 0, 0, 3),
+                (0x00, 0, 0, 0),
+                (0x60, 0, 0, 3),
+                ret_a
+            ]),
+            Some(7)
+        );
+        // No VLAN tag outside of the frame; the network header's place is not known.
+        assert_eq!(value(&[(0x30, 0, 0, 0xffff_f030), ret_a]), Some(0));
+        assert_eq!(value(&[(0x20, 0, 0, 0xfff0_0000), ret_a]), None);
+        assert_eq!(value(&[(0x28, 0, 0, 0xffe0_0001), ret_a]), Some(0x0102));
+    }
+
+    proptest! {
+        #[test]
+        fn no_program_panics_or_runs_on(
+            instructions in prop::collection::vec((any::<u16>(), any::<u8>(), any::<u8>(), any::<u32>()), 0..40),
+            small in any::<bool>(),
+            data in prop::collection::vec(any::<u8>(), 0..80),
+            length in any::<u32>(),
+        ) {
+            let instructions = instructions
+                .into_iter()
+                .map(|(code, jt, jf, k)| match small {
+                    // Codes and jumps that have a chance to mean something.
+                    true => Instruction { code: code & 0xff, jt: jt & 3, jf: jf & 3, k: k & 0x3f },
+                    false => Instruction { code, jt, jf, k },
+                })
+                .collect();
+            let program = Program { link_type: LinkType::ETHERNET, instructions };
+            program.matches(&data, length);
+            let _ = program.validate();
+        }
     }
 }
