@@ -370,4 +370,8 @@ impl Conversation {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::single_range_in_vec_init,
+    reason = "lists of one range are what is meant"
+)]
 mod tests;
