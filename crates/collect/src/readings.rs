@@ -24,6 +24,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_SOCK_DIAG};
+pub use transect_evidence::bundle::{RawFile, RawReading};
 use transect_path::{Timestamp, Unseen};
 use transect_sys::Ethtool;
 
@@ -45,29 +46,6 @@ pub enum Scope {
     /// What changes with traffic: counters, sockets, connection tracking, rule counters, queues. Cheap enough for once a
     /// second.
     Sample,
-}
-
-/// One file of a reading.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RawFile {
-    /// The path inside the reading's folder, such as `net/snmp` or `ethtool/eth0.features.txt`.
-    pub name: String,
-    /// The content.
-    pub bytes: Vec<u8>,
-}
-
-/// What one reading found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RawReading {
-    /// When the first file was read, by the real-time clock.
-    pub started: Timestamp,
-    /// When the last file was read.
-    pub ended: Timestamp,
-    /// The files in the order in which they were read. What does not exist on the host (no connection tracking, no
-    /// IPVS) is absent.
-    pub files: Vec<RawFile>,
-    /// What could not be read, and what to do about it.
-    pub unseen: Vec<Unseen>,
 }
 
 /// The most sockets that one reading lists.

@@ -88,7 +88,10 @@ fn features_text(interface: &str, features: &[OffloadFeature]) -> Vec<u8> {
         }
     }
     for feature in features {
-        if !GROUPS.iter().any(|(_, pattern)| fits(&feature.name, pattern)) {
+        if !GROUPS
+            .iter()
+            .any(|(_, pattern)| fits(&feature.name, pattern))
+        {
             line(&mut out, "", &feature.name, feature);
         }
     }

@@ -126,11 +126,21 @@ impl RuleSets {
         if same && scope == Scope::Sample {
             reading.file("nft/ruleset.json", self.json.clone());
         } else {
-            pending.add("nft/ruleset.json", "nftables", "nft", &["-j", "list", "ruleset"]);
+            pending.add(
+                "nft/ruleset.json",
+                "nftables",
+                "nft",
+                &["-j", "list", "ruleset"],
+            );
             pending.dump = Some(dump.bytes);
         }
         if scope == Scope::Full {
-            pending.add("nft/ruleset.txt", "nftables", "nft", &["-a", "list", "ruleset"]);
+            pending.add(
+                "nft/ruleset.txt",
+                "nftables",
+                "nft",
+                &["-a", "list", "ruleset"],
+            );
             for family in &FAMILIES {
                 if dump.tables.iter().any(|table| family.owns(table)) {
                     pending.add(family.nft_file, "iptables", family.nft, &["-c"]);
@@ -167,8 +177,17 @@ impl Pending {
     }
 
     fn begin_legacy(&mut self, family: &Iptables, tables: &str) {
-        for table in tables.lines().map(str::trim).filter(|table| !table.is_empty()) {
-            self.add(family.legacy_file, "iptables", family.legacy, &["-c", "-t", table]);
+        for table in tables
+            .lines()
+            .map(str::trim)
+            .filter(|table| !table.is_empty())
+        {
+            self.add(
+                family.legacy_file,
+                "iptables",
+                family.legacy,
+                &["-c", "-t", table],
+            );
         }
     }
 
@@ -190,7 +209,10 @@ impl Pending {
                 }
                 Err(ToolError::Missing) => reading.unseen(
                     job.file.rsplit_once('.').map_or(job.file, |(stem, _)| stem),
-                    format!("there are rules, but no tool to read them: install the package {}", job.package),
+                    format!(
+                        "there are rules, but no tool to read them: install the package {}",
+                        job.package
+                    ),
                 ),
                 Err(ToolError::Failed(why)) => reading.unseen(
                     job.file.rsplit_once('.').map_or(job.file, |(stem, _)| stem),

@@ -97,7 +97,9 @@ struct Lines {
 impl Lines {
     fn add(&mut self, answer: &Answer, protocol: &str, names: &Names) {
         if let Some(why) = answer.incomplete {
-            self.incomplete = Some(format!("the list of {protocol} sockets is not whole: {why}"));
+            self.incomplete = Some(format!(
+                "the list of {protocol} sockets is not whole: {why}"
+            ));
         }
         for (kind, payload) in answer.messages() {
             if kind != SOCK_DIAG_BY_FAMILY || payload.len() < 72 {
@@ -144,7 +146,9 @@ fn socket(out: &mut String, payload: &[u8], protocol: &str, names: &Names) {
         8,
         be16_at(payload, 4),
         v6_only,
-        Some(field(40)).filter(|index| *index != 0).map(|index| names.get(index)),
+        Some(field(40))
+            .filter(|index| *index != 0)
+            .map(|index| names.get(index)),
     );
     let remote = endpoint(payload, 24, be16_at(payload, 6), v6_only, None);
     let _ = write!(
@@ -160,7 +164,10 @@ fn socket(out: &mut String, payload: &[u8], protocol: &str, names: &Names) {
     }
     let cookie = u64::from(field(48)) << 32 | u64::from(field(44));
     let _ = write!(out, " ino:{} sk:{cookie:x}", field(68));
-    if let Some(mark) = attribute(body, 15).and_then(number).filter(|mark| *mark != 0) {
+    if let Some(mark) = attribute(body, 15)
+        .and_then(number)
+        .filter(|mark| *mark != 0)
+    {
         let _ = write!(out, " fwmark:{mark:#x}");
     }
     if let Some(only) = v6_only.filter(|_| matches!(state_name(state), "LISTEN" | "UNCONN")) {
@@ -307,7 +314,10 @@ mod tests {
             .into_iter()
             .map(duration)
             .collect();
-        assert_eq!(texts, ["", "132ms", "1.024ms", "20sec", "1min1sec", "119min"]);
+        assert_eq!(
+            texts,
+            ["", "132ms", "1.024ms", "20sec", "1min1sec", "119min"]
+        );
     }
 
     /// A message of a listener on `[::]:8080`, of both families, with one drop.

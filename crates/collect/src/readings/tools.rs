@@ -54,11 +54,18 @@ pub(super) fn start(program: &str, arguments: &[&str]) -> Result<Running, ToolEr
 /// The tool's path. Users other than root often lack the `sbin` folders in PATH; those come first in any case, so that
 /// what is started as root does not depend on the folder of somebody else.
 fn find(program: &str) -> PathBuf {
-    ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"]
-        .into_iter()
-        .map(|folder| Path::new(folder).join(program))
-        .find(|path| path.is_file())
-        .unwrap_or_else(|| PathBuf::from(program))
+    [
+        "/usr/sbin",
+        "/sbin",
+        "/usr/bin",
+        "/bin",
+        "/usr/local/sbin",
+        "/usr/local/bin",
+    ]
+    .into_iter()
+    .map(|folder| Path::new(folder).join(program))
+    .find(|path| path.is_file())
+    .unwrap_or_else(|| PathBuf::from(program))
 }
 
 impl Running {
@@ -157,11 +164,16 @@ mod tests {
             .output()
             .unwrap();
         assert_eq!(output, b"out\n");
-        let Err(ToolError::Failed(why)) = start("sh", &["-c", "echo no >&2; exit 3"]).unwrap().output()
+        let Err(ToolError::Failed(why)) = start("sh", &["-c", "echo no >&2; exit 3"])
+            .unwrap()
+            .output()
         else {
             panic!("it should have failed");
         };
-        assert!(why.contains("exit status: 3") && why.ends_with("no"), "{why}");
+        assert!(
+            why.contains("exit status: 3") && why.ends_with("no"),
+            "{why}"
+        );
         assert!(matches!(
             start("/nonexistent/tool", &[]),
             Err(ToolError::Missing)

@@ -27,7 +27,9 @@ impl Space {
             std::env::var("CI").as_deref() != Ok("true"),
             "no network namespace can be made: {why}"
         );
-        eprintln!("skipped: no network namespace can be made: {why}");
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
+        eprintln!("skipped: {test}: no network namespace can be made: {why}");
         None
     }
 

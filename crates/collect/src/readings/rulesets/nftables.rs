@@ -71,8 +71,7 @@ impl Dump {
 pub(in super::super) fn may_be_asked() -> bool {
     let names = |line: &str| line.split([' ', '/', '.']).any(|word| word == "nf_tables");
     let listed = |path: &str| {
-        proc::read_file(path)
-            .is_ok_and(|bytes| String::from_utf8_lossy(&bytes).lines().any(names))
+        proc::read_file(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).lines().any(names))
     };
     if listed("/proc/modules") {
         return true;

@@ -67,18 +67,32 @@ pub(super) fn print(out: &mut String, info: &[u8], congestion: &str, listening: 
         let _ = write!(out, " backoff:{}", byte(4));
     }
     if field(68) != 0 {
-        let _ = write!(out, " rtt:{}/{}", thousandths(field(68)), thousandths(field(72)));
+        let _ = write!(
+            out,
+            " rtt:{}/{}",
+            thousandths(field(68)),
+            thousandths(field(72))
+        );
     }
     if field(12) != 0 {
         let _ = write!(out, " ato:{}", thousandths(field(12)));
     }
-    numbers(out, SIZES.map(|(name, offset)| (name, u64::from(field(offset)))));
+    numbers(
+        out,
+        SIZES.map(|(name, offset)| (name, u64::from(field(offset)))),
+    );
     if field(76) < 0xffff {
         numbers(out, [("ssthresh", u64::from(field(76)))]);
     }
     numbers(out, BYTES.map(|(name, offset)| (name, long(offset))));
-    numbers(out, SEGMENTS.map(|(name, offset)| (name, u64::from(field(offset)))));
-    numbers(out, AGES.map(|(name, offset)| (name, u64::from(field(offset)))));
+    numbers(
+        out,
+        SEGMENTS.map(|(name, offset)| (name, u64::from(field(offset)))),
+    );
+    numbers(
+        out,
+        AGES.map(|(name, offset)| (name, u64::from(field(offset)))),
+    );
     rates(out, info);
     limits(out, info);
     flight(out, info, listening);
@@ -101,7 +115,11 @@ fn rates(out: &mut String, info: &[u8]) {
         [("delivered", 192), ("delivered_ce", 196)]
             .map(|(name, offset)| (name, u64::from(u32_at(info, offset).unwrap_or_default()))),
     );
-    let first_bit = if cfg!(target_endian = "little") { 0x01 } else { 0x80 };
+    let first_bit = if cfg!(target_endian = "little") {
+        0x01
+    } else {
+        0x80
+    };
     if u8_at(info, 7).unwrap_or_default() & first_bit != 0 {
         out.push_str(" app_limited");
     }
@@ -142,7 +160,8 @@ fn flight(out: &mut String, info: &[u8], listening: bool) {
     }
     numbers(
         out,
-        [("dsack_dups", 216), ("fackets", 40)].map(|(name, offset)| (name, u64::from(field(offset)))),
+        [("dsack_dups", 216), ("fackets", 40)]
+            .map(|(name, offset)| (name, u64::from(field(offset)))),
     );
     if field(88) != 3 {
         numbers(out, [("reordering", u64::from(field(88)))]);
@@ -161,8 +180,13 @@ fn flight(out: &mut String, info: &[u8], listening: bool) {
     }
     numbers(
         out,
-        [("rcv_ooopack", 224), ("snd_wnd", 228), ("rcv_wnd", 232), ("rehash", 236)]
-            .map(|(name, offset)| (name, u64::from(field(offset)))),
+        [
+            ("rcv_ooopack", 224),
+            ("snd_wnd", 228),
+            ("rcv_wnd", 232),
+            ("rehash", 236),
+        ]
+        .map(|(name, offset)| (name, u64::from(field(offset)))),
     );
 }
 
