@@ -7,9 +7,19 @@
 //! It does not look at netfilter (which may change mark, TOS and addresses before), at the per-destination cache of path MTUs
 //! and redirects, nor at the sockets' own ideas.
 
+mod input;
+mod local;
+mod lookup;
+mod source;
+mod table;
+
 use std::net::IpAddr;
 
 use transect_path::named_enum;
+
+pub use input::{input_decision, source_validation};
+pub use local::local_address;
+pub use lookup::route;
 
 /// What to look up (`struct flowi`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +160,7 @@ named_enum! {
     pub enum MartianSource {
         /// Multicast, or 255.255.255.255.
         NotUnicast => "not_unicast",
-        /// 0.0.0.0/8.
+        /// 0.0.0.0 (before Linux 5.3 all of 0.0.0.0/8).
         Zero => "zero",
         /// 127.0.0.0/8 from outside, without route_localnet. IPv6: ::1.
         Loopback => "loopback",
@@ -236,7 +246,7 @@ pub enum InputDecision {
     },
     /// A source that cannot be.
     MartianSource(MartianSource),
-    /// A destination that cannot be: 0.0.0.0/8, or 127.0.0.0/8 from outside.
+    /// A destination that cannot be: 0.0.0.0, or 127.0.0.0/8 from outside.
     MartianDestination,
     /// The reverse path filter.
     ReversePath {
