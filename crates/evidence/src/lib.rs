@@ -7,11 +7,15 @@
 pub mod bundle;
 pub mod conversation;
 pub mod counters;
-pub mod log;
 mod input;
+mod load;
+pub mod log;
+mod model;
 mod problem;
 pub mod recognize;
 mod text;
 
 pub use input::{Input, Role};
+pub use load::{LoadError, LoadOptions, load};
+pub use model::{Capture, Evidence, HostEvidence, Log, Reading};
 pub use problem::Problem;
