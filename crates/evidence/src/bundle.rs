@@ -20,6 +20,7 @@ mod read;
 mod write;
 
 pub use archive::{Limits, pack};
+pub(crate) use archive::{sorted_entries, unpack};
 pub use manifest::{
     CommandRecord, FORMAT, FilterProgram, HostRecord, LogRecord, Manifest, Phase, ReadingRecord,
 };

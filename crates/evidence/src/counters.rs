@@ -111,6 +111,25 @@ impl Counters {
         self.values = values;
     }
 
+    /// All of these together; of two counters with one name the first stands.
+    pub(crate) fn gathered<'a>(parts: impl Iterator<Item = &'a Counters>) -> Counters {
+        let mut sorted: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut sparse = Vec::new();
+        for part in parts {
+            sparse.extend(part.sparse.iter().copied());
+            for (name, value) in part.iter() {
+                sorted.entry(name).or_insert(value);
+            }
+        }
+        let mut all = Counters {
+            names: sorted.keys().map(|name| Box::from(*name)).collect(),
+            values: sorted.into_values().collect(),
+            sparse: Vec::new(),
+        };
+        all.set_sparse(sparse);
+        all
+    }
+
     /// Shares the memory of the names with `other` where the names are the same.
     pub fn share_names(&mut self, other: &Counters) {
         if self.names == other.names {
