@@ -82,6 +82,14 @@ impl RouteAnswer {
         }
     }
 
+    /// The decision in which all results agree, by whichever rule or route; None when they differ or there are none.
+    pub fn decision(&self) -> Option<&RouteDecision> {
+        let (first, rest) = self.results.split_first()?;
+        rest.iter()
+            .all(|result| result.decision == first.decision)
+            .then_some(&first.decision)
+    }
+
     /// Whether all results agree with a statement; None when they differ or there are none.
     pub fn all(&self, test: impl Fn(&RouteResult) -> bool) -> Option<bool> {
         let mut verdicts = self.results.iter().map(test);
@@ -259,3 +267,6 @@ pub enum InputDecision {
     /// is told "beyond scope of source address".
     BeyondScope,
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,9 +12,11 @@ use super::source::preferred_source;
 use super::table::{self, TableOutcome};
 use super::{RouteAnswer, RouteDecision, RouteQuery, RouteResult};
 
-/// The most rules one look-up walks, over all the branches that uncertain rules open. A kernel's list is finite and its
-/// `goto` only leads forward; what others wrote into a file need not be.
-const STEP_LIMIT: usize = 4096;
+/// Steps that one look-up may take beyond a few times the rules there are, over all the branches that uncertain rules open.
+const SPARE_STEPS: usize = 4096;
+
+/// How deep uncertain `goto`s may nest. The kernel's only lead forward; what others wrote into a file need not be sane.
+const DEPTH_LIMIT: usize = 64;
 
 /// What is looked up.
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +70,15 @@ impl<'a> Tables<'a> {
     /// Looks a flow up: everything that may be found.
     pub(super) fn look_up<'t>(&'t self, flow: &Flow<'_>) -> Outcomes<'t> {
         let mut outcomes = Outcomes::default();
-        let mut steps = STEP_LIMIT;
-        self.walk(flow, 0, &mut outcomes, &mut steps);
+        let mut budget = Budget {
+            steps: self
+                .rules
+                .len()
+                .saturating_mul(4)
+                .saturating_add(SPARE_STEPS),
+            depth: DEPTH_LIMIT,
+        };
+        self.walk(flow, 0, &mut outcomes, &mut budget);
         outcomes
     }
 
@@ -79,16 +88,16 @@ impl<'a> Tables<'a> {
         flow: &Flow<'_>,
         from: usize,
         outcomes: &mut Outcomes<'t>,
-        steps: &mut usize,
+        budget: &mut Budget,
     ) {
         let mut place = from;
         while let Some(rule) = self.rules.get(place) {
             place += 1;
-            if *steps == 0 {
-                outcomes.depend(format!("policy rules in more than {STEP_LIMIT} steps"));
+            if budget.steps == 0 {
+                outcomes.depend("policy rules that lead further than is followed".to_owned());
                 return;
             }
-            *steps -= 1;
+            budget.steps -= 1;
             let sure = match self.matches(rule, flow) {
                 Match::No => continue,
                 Match::Yes => true,
@@ -100,8 +109,21 @@ impl<'a> Tables<'a> {
                     false
                 }
             };
-            let decided = self.act(rule, flow, place, outcomes, steps);
-            if decided && sure {
+            if let PolicyAction::Goto(target) = rule.action {
+                match self.forward_target(target, place) {
+                    Some(target) if sure => place = target,
+                    Some(target) if budget.depth > 0 => {
+                        budget.depth -= 1;
+                        self.walk(flow, target, outcomes, budget);
+                        budget.depth += 1;
+                    }
+                    Some(_) => outcomes
+                        .depend("policy rules that lead further than is followed".to_owned()),
+                    None => {}
+                }
+                continue;
+            }
+            if self.act(rule, flow, outcomes) && sure {
                 return;
             }
         }
@@ -118,14 +140,20 @@ impl<'a> Tables<'a> {
         }
     }
 
+    /// Where a `goto` leads: to the first rule of that priority, if it stands further on. One without a target does nothing.
+    fn forward_target(&self, target: u32, next: usize) -> Option<usize> {
+        self.rules
+            .iter()
+            .position(|rule| rule.priority == target)
+            .filter(|place| *place >= next)
+    }
+
     /// Does what a rule says. True: it decides, no further rule is asked.
     fn act<'t>(
         &'t self,
         rule: &'t PolicyRule,
         flow: &Flow<'_>,
-        next: usize,
         outcomes: &mut Outcomes<'t>,
-        steps: &mut usize,
     ) -> bool {
         let priority = Some(rule.priority);
         match &rule.action {
@@ -158,17 +186,7 @@ impl<'a> Tables<'a> {
                     true
                 }
             },
-            PolicyAction::Goto(target) => {
-                match self.rules.iter().position(|rule| rule.priority == *target) {
-                    // The kernel accepts forward targets only; an unresolved one does nothing.
-                    Some(place) if place >= next => {
-                        self.walk(flow, place, outcomes, steps);
-                        true
-                    }
-                    _ => false,
-                }
-            }
-            PolicyAction::Nop => false,
+            PolicyAction::Goto(_) | PolicyAction::Nop | PolicyAction::Other(_) => false,
             PolicyAction::Blackhole | PolicyAction::Unreachable | PolicyAction::Prohibit => {
                 outcomes.push(Outcome {
                     found: Found::Rule(rule),
@@ -176,7 +194,6 @@ impl<'a> Tables<'a> {
                 });
                 true
             }
-            PolicyAction::Other(_) => false,
         }
     }
 
@@ -216,6 +233,12 @@ impl<'a> Tables<'a> {
 /// Without a VRF device no packet belongs to one.
 fn no_vrf(links: &[transect_config::Link]) -> bool {
     links.iter().all(|link| link.kind.as_deref() != Some("vrf"))
+}
+
+/// What a look-up may still spend.
+struct Budget {
+    steps: usize,
+    depth: usize,
 }
 
 enum Match {
