@@ -24,6 +24,45 @@ pub enum Ternary {
     Maybe,
 }
 
+impl Ternary {
+    /// Both.
+    pub fn and(self, other: Ternary) -> Ternary {
+        match (self, other) {
+            (Ternary::No, _) | (_, Ternary::No) => Ternary::No,
+            (Ternary::Yes, Ternary::Yes) => Ternary::Yes,
+            _ => Ternary::Maybe,
+        }
+    }
+
+    /// At least one.
+    pub fn or(self, other: Ternary) -> Ternary {
+        self.not().and(other.not()).not()
+    }
+
+    /// The opposite.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "named beside `and` and `or`, which are no operators either"
+    )]
+    pub fn not(self) -> Ternary {
+        match self {
+            Ternary::Yes => Ternary::No,
+            Ternary::No => Ternary::Yes,
+            Ternary::Maybe => Ternary::Maybe,
+        }
+    }
+}
+
+impl From<Option<bool>> for Ternary {
+    fn from(known: Option<bool>) -> Ternary {
+        match known {
+            Some(true) => Ternary::Yes,
+            Some(false) => Ternary::No,
+            None => Ternary::Maybe,
+        }
+    }
+}
+
 /// A rule or policy that ends, or may end, the packet's walk through a base chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {

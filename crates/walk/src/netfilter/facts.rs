@@ -109,4 +109,46 @@ impl PacketFacts {
             reverse_path_loose: None,
         }
     }
+
+    /// What holds for both: everything on which they differ becomes unknown.
+    pub fn merged(&self, other: &PacketFacts) -> PacketFacts {
+        fn both<T: Clone + PartialEq>(a: &Option<T>, b: &Option<T>) -> Option<T> {
+            if a == b { a.clone() } else { None }
+        }
+        macro_rules! merge {
+            ($($field:ident),+ $(,)?) => {
+                PacketFacts {
+                    family: self.family,
+                    ct_states: self.ct_states.union(other.ct_states),
+                    $( $field: both(&self.$field, &other.$field), )+
+                }
+            };
+        }
+        merge!(
+            protocol,
+            source,
+            destination,
+            source_port,
+            destination_port,
+            tcp_flags,
+            icmp_type,
+            icmp_code,
+            in_interface,
+            out_interface,
+            length,
+            ttl,
+            dscp,
+            mark,
+            connection_mark,
+            first_of_connection,
+            source_kind,
+            destination_kind,
+            fragment_offset,
+            packet_kind,
+            source_mac,
+            destination_mac,
+            reverse_path,
+            reverse_path_loose,
+        )
+    }
 }
