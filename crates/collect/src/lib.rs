@@ -7,14 +7,19 @@
 
 mod capture;
 mod error;
+mod filter;
 mod namespace;
 mod observe;
 mod readings;
 mod stop;
+mod wait;
 
 pub use capture::{CaptureOptions, CaptureSummary, InterfaceSummary};
 pub use error::Error;
+pub use filter::Filter;
 pub use namespace::{HostPlan, Namespace, NamespaceId, NamespaceRef, in_namespace};
-pub use observe::{CommandOutput, HostSummary, LogPlan, Plan, Progress, Summary};
+pub use observe::{
+    CommandOutput, HostSummary, LogPlan, Observation, Plan, Progress, Summary, run, run_with,
+};
 pub use readings::{RawFile, RawReading, ReadingSource, Scope};
 pub use stop::{StopSignal, Urgency};

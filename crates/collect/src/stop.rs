@@ -1,14 +1,14 @@
 //! The wish to end an observation: ^C, SIGTERM, or the program's own decision.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
-use rustix::event::{EventfdFlags, eventfd};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::Error;
+use crate::wait::Event;
 
 /// How urgently to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,8 +33,8 @@ struct State {
     /// The number of the first signal, 0 when it was none.
     signal: AtomicI32,
     /// Readable from the first wish on, for good: nobody reads them.
-    finish: OwnedFd,
-    at_once: OwnedFd,
+    finish: Event,
+    at_once: Event,
 }
 
 impl StopSignal {
@@ -43,16 +43,12 @@ impl StopSignal {
     /// # Errors
     /// No file descriptors are left.
     pub fn new() -> Result<Self, Error> {
-        let event = || {
-            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-                .map_err(Error::system("making an eventfd"))
-        };
         Ok(StopSignal {
             state: Arc::new(State {
                 raised: AtomicU8::new(0),
                 signal: AtomicI32::new(0),
-                finish: event()?,
-                at_once: event()?,
+                finish: Event::new()?,
+                at_once: Event::new()?,
             }),
         })
     }
@@ -91,13 +87,11 @@ impl StopSignal {
         if before == 0 {
             self.state.signal.store(signal, Ordering::SeqCst);
         }
-        let event = if before == 0 {
-            &self.state.finish
+        if before == 0 {
+            self.state.finish.raise();
         } else {
-            &self.state.at_once
-        };
-        // Writing to an eventfd fails only when its count is at its end, and then it is readable already.
-        let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
+            self.state.at_once.raise();
+        }
     }
 
     /// How urgently to stop now.
@@ -131,14 +125,10 @@ impl StopSignal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use std::time::Duration;
 
     fn readable(fd: BorrowedFd<'_>) -> bool {
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&now)).unwrap() == 1
+        crate::wait::readable([fd], Some(Duration::ZERO)).unwrap() == [true]
     }
 
     #[test]
