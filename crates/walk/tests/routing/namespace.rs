@@ -24,7 +24,9 @@ impl Namespace {
             std::env::var("CI").as_deref() != Ok("true"),
             "no network namespace in CI: {reason}"
         );
-        eprintln!("skipped: needs the right to make network namespaces ({reason})");
+        let test = std::thread::current();
+        let test = test.name().unwrap_or(purpose);
+        eprintln!("skipped: {test}: needs the right to make network namespaces ({reason})");
         None
     }
 
