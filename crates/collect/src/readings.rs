@@ -36,7 +36,7 @@ use self::netlink::Connection;
 use self::qdisc::Qdiscs;
 use self::route::{Family, policy_json, route_json};
 use self::rulesets::RuleSets;
-use self::sockets::sockets_text;
+use self::sockets::SocketLister;
 
 /// How much to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,7 +59,7 @@ const ENTRIES_IN_SAMPLE: usize = 4_096;
 pub struct ReadingSource {
     changes: Option<Changes>,
     route: Option<Connection>,
-    sockets: Option<Connection>,
+    sockets: Option<SocketLister>,
     netfilter: Option<Connection>,
     ethtool: Option<Ethtool>,
     rule_sets: RuleSets,
@@ -73,8 +73,9 @@ impl ReadingSource {
         let source = ReadingSource {
             changes: open_changes(&mut unseen),
             route: opened("ip", Connection::open(NETLINK_ROUTE), &mut unseen),
-            sockets: opened("sockets", Connection::open(NETLINK_SOCK_DIAG), &mut unseen),
-            netfilter: opened("nft", Connection::open(NETLINK_NETFILTER), &mut unseen),
+            sockets: opened("sockets", Connection::open(NETLINK_SOCK_DIAG), &mut unseen)
+                .map(SocketLister::new),
+            netfilter: None,
             ethtool: opened("ethtool", Ethtool::open(), &mut unseen),
             rule_sets: RuleSets::default(),
         };
@@ -85,6 +86,7 @@ impl ReadingSource {
     pub fn take(&mut self, scope: Scope) -> RawReading {
         let started = now();
         let mut reading = Gathered::default();
+        self.open_netfilter(&mut reading);
         // The tools print while everything else is read.
         let tools = self
             .rule_sets
@@ -113,6 +115,19 @@ impl ReadingSource {
             ended: now(),
             files: reading.files,
             unseen: reading.unseen,
+        }
+    }
+
+    /// Opens the netfilter socket once there is something to ask: opening it would load nfnetlink.
+    fn open_netfilter(&mut self, reading: &mut Gathered) {
+        if self.netfilter.is_none()
+            && (self.rule_sets.may_be_asked() || conntrack::count().is_some())
+        {
+            self.netfilter = opened(
+                "netfilter",
+                Connection::open(NETLINK_NETFILTER),
+                &mut reading.unseen,
+            );
         }
     }
 
@@ -153,14 +168,14 @@ impl ReadingSource {
     }
 
     fn sockets(&mut self, scope: Scope, names: &Names, reading: &mut Gathered) {
-        let Some(connection) = &mut self.sockets else {
+        let Some(lister) = &mut self.sockets else {
             return;
         };
         let limit = match scope {
             Scope::Full => SOCKETS,
             Scope::Sample => SOCKETS_IN_SAMPLE,
         };
-        match sockets_text(connection, names, limit) {
+        match lister.text(names, limit) {
             Ok((text, incomplete)) => {
                 reading.file("sockets.txt", text);
                 if let Some(why) = incomplete {

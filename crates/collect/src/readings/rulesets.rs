@@ -70,6 +70,12 @@ struct Job {
 }
 
 impl RuleSets {
+    /// Whether nftables may be asked; a module can be loaded meanwhile.
+    pub(super) fn may_be_asked(&mut self) -> bool {
+        self.loaded = self.loaded || may_be_asked();
+        self.loaded
+    }
+
     /// Starts the tools that have something to say; [`Pending::finish`] takes what they print.
     pub(super) fn begin(
         &mut self,
@@ -78,8 +84,7 @@ impl RuleSets {
         reading: &mut Gathered,
     ) -> Pending {
         let mut pending = Pending::default();
-        self.loaded = self.loaded || may_be_asked();
-        let dump = match (self.loaded, netfilter) {
+        let dump = match (self.may_be_asked(), netfilter) {
             // What is not loaded holds no rules.
             (false, _) => Some(Ok(Dump::default())),
             (true, connection) => connection.map(Dump::take),
@@ -108,8 +113,9 @@ impl RuleSets {
                     continue;
                 }
             };
+            // Without a table named it lists those in the same file, and none that is not there.
             if !tables.trim_ascii().is_empty() {
-                pending.begin_legacy(family, &String::from_utf8_lossy(&tables));
+                pending.add(family.legacy_file, "iptables", family.legacy, &["-c"]);
             }
         }
         pending
@@ -176,56 +182,30 @@ impl Pending {
         });
     }
 
-    fn begin_legacy(&mut self, family: &Iptables, tables: &str) {
-        for table in tables
-            .lines()
-            .map(str::trim)
-            .filter(|table| !table.is_empty())
-        {
-            self.add(
-                family.legacy_file,
-                "iptables",
-                family.legacy,
-                &["-c", "-t", table],
-            );
-        }
-    }
-
-    /// Waits for the tools and takes their texts. Tables of one family make one file.
+    /// Waits for the tools and takes their texts.
     pub(super) fn finish(self, sets: &mut RuleSets, reading: &mut Gathered) {
-        let mut whole: Vec<(&'static str, Vec<u8>)> = Vec::new();
         for job in self.jobs {
-            match job.running.and_then(Running::output) {
-                Ok(text) if text.is_empty() && job.file.starts_with("nft/") => {}
-                Ok(text) => {
-                    let text = match job.file.starts_with("iptables/") {
-                        true => without_dates(&text),
-                        false => text,
+            let bytes = match job.running.and_then(Running::output) {
+                Ok(bytes) if job.file.starts_with("iptables/") => without_dates(&bytes),
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    let meter = job.file.rsplit_once('.').map_or(job.file, |(stem, _)| stem);
+                    let why = match error {
+                        ToolError::Missing => format!(
+                            "there are rules, but no tool to read them: install the package {}",
+                            job.package
+                        ),
+                        ToolError::Failed(why) => why,
                     };
-                    match whole.last_mut().filter(|(file, _)| *file == job.file) {
-                        Some((_, bytes)) => bytes.extend_from_slice(&text),
-                        None => whole.push((job.file, text)),
-                    }
+                    reading.unseen(meter, why);
+                    continue;
                 }
-                Err(ToolError::Missing) => reading.unseen(
-                    job.file.rsplit_once('.').map_or(job.file, |(stem, _)| stem),
-                    format!(
-                        "there are rules, but no tool to read them: install the package {}",
-                        job.package
-                    ),
-                ),
-                Err(ToolError::Failed(why)) => reading.unseen(
-                    job.file.rsplit_once('.').map_or(job.file, |(stem, _)| stem),
-                    why,
-                ),
-            }
-        }
-        for (file, bytes) in whole {
-            if let ("nft/ruleset.json", Some(dump)) = (file, &self.dump) {
+            };
+            if let ("nft/ruleset.json", Some(dump)) = (job.file, &self.dump) {
                 sets.dump.clone_from(dump);
                 sets.json.clone_from(&bytes);
             }
-            reading.file(file, bytes);
+            reading.file(job.file, bytes);
         }
     }
 }

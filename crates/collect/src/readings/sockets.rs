@@ -2,6 +2,9 @@
 //!
 //! One line for each socket, fields separated by one space. Left out of what `ss` prints: the cgroup, the internals of
 //! the congestion control and the rates computed from other fields.
+//!
+//! Where the kernel has `tcp_diag` and `udp_diag` as modules, the first question loads them, as `ss` does; nothing else on
+//! the host notices. Raw sockets are read from `/proc`, so that `raw_diag` is not looked for each time.
 
 mod raw;
 mod tcp_info;
@@ -19,59 +22,94 @@ use super::route::Family;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
-const IPPROTO_RAW: u8 = 255;
 /// Extensions asked for: INET_DIAG_INFO, _CONG, _SKMEMINFO, _SHUTDOWN (bit is the number less one).
 const EXTENSIONS: u8 = 1 << 1 | 1 << 3 | 1 << 6 | 1 << 7;
 /// TCP_TIME_WAIT: dropped first where there are too many.
 const TIME_WAIT: u8 = 6;
 
-/// The text of `sockets.txt`, and why it is not whole.
-///
-/// At most `limit` sockets; where there are more, those in TIME_WAIT go first.
-///
-/// # Errors
-/// The kernel cannot dump TCP sockets at all.
-pub(super) fn sockets_text(
-    connection: &mut Connection,
-    names: &Names,
-    limit: usize,
-) -> io::Result<(Vec<u8>, Option<String>)> {
-    let mut lines = Lines {
-        limit,
-        ..Lines::default()
-    };
-    for family in [Family::V4, Family::V6] {
-        match dump(connection, family, IPPROTO_RAW) {
-            Ok(answer) => lines.add(&answer, "raw", names),
-            // A kernel without CONFIG_INET_DIAG for raw sockets: ss does the same.
-            Err(_) => lines.add_raw(family),
+/// `ENOENT`: the kernel has no such handler.
+const NO_HANDLER: i32 = 2;
+
+/// Lists sockets.
+pub(super) struct SocketLister {
+    connection: Connection,
+    /// What the kernel could not list. It is not asked again: every question would look for a module.
+    missing: Vec<(u8, Family)>,
+}
+
+impl SocketLister {
+    /// In the namespace in which the connection was opened.
+    pub(super) fn new(connection: Connection) -> Self {
+        SocketLister {
+            connection,
+            missing: Vec::new(),
         }
     }
-    for family in [Family::V4, Family::V6] {
-        match dump(connection, family, IPPROTO_UDP) {
-            Ok(answer) => lines.add(&answer, "udp", names),
-            Err(error) => lines.incomplete = Some(format!("UDP sockets cannot be listed: {error}")),
+
+    /// The text of `sockets.txt`, and why it is not whole.
+    ///
+    /// At most `limit` sockets; where there are more, those in TIME_WAIT go first.
+    ///
+    /// # Errors
+    /// The kernel cannot list TCP sockets at all.
+    pub(super) fn text(
+        &mut self,
+        names: &Names,
+        limit: usize,
+    ) -> io::Result<(Vec<u8>, Option<String>)> {
+        let mut lines = Lines {
+            limit,
+            ..Lines::default()
+        };
+        for family in [Family::V4, Family::V6] {
+            lines.add_raw(family);
         }
+        for (protocol, name) in [(IPPROTO_UDP, "udp"), (IPPROTO_TCP, "tcp")] {
+            for family in [Family::V4, Family::V6] {
+                self.list(&mut lines, (protocol, family), name, names)?;
+            }
+        }
+        for line in std::mem::take(&mut lines.time_wait) {
+            lines.out.push_str(&line);
+        }
+        if lines.beyond > 0 {
+            lines.incomplete = Some(format!(
+                "{} more sockets than the {limit} that one reading holds are not listed",
+                lines.beyond
+            ));
+        }
+        Ok((lines.out.into_bytes(), lines.incomplete))
     }
-    for family in [Family::V4, Family::V6] {
-        match dump(connection, family, IPPROTO_TCP) {
-            Ok(answer) => lines.add(&answer, "tcp", names),
+
+    fn list(
+        &mut self,
+        lines: &mut Lines,
+        which: (u8, Family),
+        name: &str,
+        names: &Names,
+    ) -> io::Result<()> {
+        let (protocol, family) = which;
+        if !self.missing.contains(&which) {
+            match dump(&mut self.connection, family, protocol) {
+                Ok(answer) => {
+                    lines.add(&answer, name, names);
+                    return Ok(());
+                }
+                Err(error) if error.raw_os_error() != Some(NO_HANDLER) => return Err(error),
+                Err(_) => self.missing.push(which),
+            }
+        }
+        match family {
+            Family::V4 => {
+                lines.incomplete = Some(format!(
+                    "the kernel does not list {name} sockets (it lacks the module {name}_diag)"
+                ));
+            }
             // No IPv6 on this host.
-            Err(error) if family == Family::V6 && error.raw_os_error() == Some(2) => {}
-            Err(error) => return Err(error),
+            Family::V6 => {}
         }
+        Ok(())
     }
-    let mut out = lines.out;
-    for line in lines.time_wait {
-        out.push_str(&line);
-    }
-    if lines.beyond > 0 {
-        lines.incomplete = Some(format!(
-            "{} more sockets than the {limit} that one reading holds are not listed",
-            lines.beyond
-        ));
-    }
-    Ok((out.into_bytes(), lines.incomplete))
 }
 
 /// One dump: `struct inet_diag_req_v2`, all states.

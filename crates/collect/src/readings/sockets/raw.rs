@@ -1,4 +1,4 @@
-//! Raw sockets from `/proc/net/raw` and `raw6`, for kernels that cannot dump them by netlink; ss falls back the same way.
+//! Raw sockets from `/proc/net/raw` and `raw6`, as `ss` reads them where the kernel has no `raw_diag`.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
