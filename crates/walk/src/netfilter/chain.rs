@@ -6,7 +6,7 @@ use transect_config::rules::{
     Action, Chain, CtStates, Elements, Key, MapEntries, Match, Nat, NatKind, Policy, Rule,
     SetElement, Statement, Table, Test,
 };
-use transect_path::{Hook, RuleRef};
+use transect_path::{Hook, RuleBackend, RuleRef};
 
 use super::test::{check, equals, open_question, states_asked};
 use super::{AddressFamily, Counted, Decision, PacketFacts, Ternary};
@@ -266,20 +266,37 @@ impl<'a> Walker<'a> {
                     };
                     return self.verdict_map(at, key, entries, &now, matched, sure, here);
                 }
-                change => self.change(change, taken == Ternary::Yes),
+                Statement::RestoreMark
+                    if self.table.backend == RuleBackend::Nft
+                        && self.facts.is_tracked() == Ternary::No =>
+                {
+                    // `nft_ct_get_eval` breaks the rule off where there is no entry; iptables goes on.
+                    return Step::on(here);
+                }
+                change => self.change(change, taken),
             }
         }
         Step::on(here)
     }
 
     /// A statement that changes what later rules look at; not surely taken, it leaves what both ways agree on.
-    fn change(&mut self, statement: &Statement, sure: bool) {
+    fn change(&mut self, statement: &Statement, mut taken: Ternary) {
         let mut changed = self.facts.clone();
         let set = |old: Option<u32>, value: &Option<u32>, mask: u32| match (value, mask) {
             (Some(value), u32::MAX) => Some(*value),
             (Some(value), mask) => old.map(|old| (old & !mask) ^ value),
             (None, _) => None,
         };
+        if matches!(
+            statement,
+            Statement::RestoreMark | Statement::SaveMark | Statement::SetConnectionMark { .. }
+        ) {
+            taken = taken.and(self.facts.is_tracked());
+        }
+        if let Statement::NoTrack { .. } = statement {
+            // A packet that has its entry keeps it (`notrack_tg`, `nft_notrack_eval`).
+            taken = taken.and(self.facts.is_tracked().not());
+        }
         match statement {
             Statement::SetMark { value, mask } => changed.mark = set(changed.mark, value, *mask),
             Statement::SetConnectionMark { value, mask } => {
@@ -295,9 +312,10 @@ impl<'a> Walker<'a> {
             }
             _ => {}
         }
-        self.facts = match sure {
-            true => changed,
-            false => self.facts.merged(&changed),
+        self.facts = match taken {
+            Ternary::Yes => changed,
+            Ternary::No => return,
+            Ternary::Maybe => self.facts.merged(&changed),
         };
     }
 

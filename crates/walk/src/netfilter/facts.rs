@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use transect_config::rules::{AddressKind, CtStates, PacketKind, TcpFlags};
 use transect_path::named_enum;
 
+use super::Ternary;
+
 named_enum! {
     /// Which tables see the packet.
     pub enum AddressFamily {
@@ -107,6 +109,18 @@ impl PacketFacts {
             destination_mac: None,
             reverse_path: None,
             reverse_path_loose: None,
+        }
+    }
+
+    /// Whether the packet has a connection tracking entry.
+    pub fn is_tracked(&self) -> Ternary {
+        let without = CtStates::INVALID.union(CtStates::UNTRACKED);
+        if without.contains(self.ct_states) {
+            Ternary::No
+        } else if self.ct_states.intersection(without).is_empty() {
+            Ternary::Yes
+        } else {
+            Ternary::Maybe
         }
     }
 

@@ -311,7 +311,12 @@ fn look(field: Field, facts: &PacketFacts) -> Look<'_> {
         // Its own comparison: there may be several.
         Field::CtState => Look::Unknown,
         Field::Mark => number(facts.mark.map(u64::from)),
-        Field::ConnectionMark => number(facts.connection_mark.map(u64::from)),
+        // Without an entry there is no mark: `connmark_mt` fails, `nft_ct_get_eval` breaks the rule off.
+        Field::ConnectionMark => match facts.is_tracked() {
+            Ternary::Yes => number(facts.connection_mark.map(u64::from)),
+            Ternary::No => Look::Absent,
+            Ternary::Maybe => Look::Unknown,
+        },
         Field::SourceKind => kind(facts.source_kind, facts.source),
         Field::DestinationKind => kind(facts.destination_kind, facts.destination),
         Field::Length => number(facts.length.map(u64::from)),
