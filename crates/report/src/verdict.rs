@@ -98,7 +98,7 @@ fn write_verdict(page: &mut Page, report: &Report, verdict: &Verdict) {
     let journey = journey::journey(&report.hosts, verdict);
     if !journey.is_empty() {
         page.gap();
-        journey::write(page, &journey, verdict.outcome);
+        journey::write(page, &journey, verdict);
     }
     page.gap();
     write_cause(page, verdict);

@@ -3,7 +3,7 @@
 //! Only what the verdict holds is drawn: hosts and points that its bracket, its `reached` list and its evidence name.
 //! Points about which nothing is known are drawn as one line.
 
-use transect_path::{Direction, Half, HostEdge, Outcome, Point, Side, Verdict};
+use transect_path::{Certainty, Direction, Half, HostEdge, Outcome, Point, Side, Verdict};
 
 use super::words;
 use crate::page::display_width;
@@ -47,6 +47,14 @@ pub(super) fn journey(hosts: &[String], verdict: &Verdict) -> Vec<Stop> {
         .as_ref()
         .and_then(|[from, to]| Some((position(&route, from)?, position(&route, to)?)))
         .filter(|(from, to)| from <= to);
+    // Where the verdict names one point of the bracket, the packets passed what is before it and never came behind it.
+    let named = route.iter().position(|(host, point)| {
+        verdict.point == Some(*point) && verdict.host.as_ref() == Some(host)
+    });
+    let bracket = bracket.map(|(from, to)| match named {
+        Some(index) if 2 * index >= from && 2 * index < to => (2 * index, 2 * index + 1),
+        _ => (from, to),
+    });
     let suspects = bracket.map(|(from, to)| {
         (0..route.len())
             .filter(|index| 2 * index >= from && 2 * index < to)
@@ -59,9 +67,6 @@ pub(super) fn journey(hosts: &[String], verdict: &Verdict) -> Vec<Stop> {
             Some((from, _)) if 2 * index < from => Fate::Passed,
             Some((_, to)) if 2 * index >= to => Fate::Beyond,
             Some(_) if suspects == Some(1) => Fate::Died,
-            Some(_) if verdict.point == Some(*point) && verdict.host.as_ref() == Some(host) => {
-                Fate::Died
-            }
             Some(_) => Fate::Suspect,
         };
         let notes = notes(verdict, direction, host, *point);
@@ -192,7 +197,10 @@ fn notes(verdict: &Verdict, direction: Direction, host: &str, point: Point) -> V
             Side::Entered => "came in",
             Side::Left => "went on",
         };
-        notes.push(format!("{bounds} {side} ({})", item.meter));
+        let note = format!("{bounds} {side} ({})", item.meter);
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
     }
     for reached in &verdict.reached {
         if reached.direction != direction || !here(&reached.point) {
@@ -228,9 +236,14 @@ const fn end(outcome: Outcome) -> (&'static str, &'static str) {
     }
 }
 
-/// Draws the stops of a journey that ended with `outcome`.
-pub(super) fn write(page: &mut Page, stops: &[Stop], outcome: Outcome) {
-    let (here, here_or_there) = end(outcome);
+/// Draws the stops of the verdict's journey.
+pub(super) fn write(page: &mut Page, stops: &[Stop], verdict: &Verdict) {
+    let (here, here_or_there) = end(verdict.outcome);
+    let probably = match verdict.place_certainty {
+        Certainty::Proven | Certainty::Strong => String::new(),
+        Certainty::Likely | Certainty::Undetermined => format!("probably {here}"),
+    };
+    let here = if probably.is_empty() { here } else { &probably };
     let host_width = stops
         .iter()
         .filter(|stop| stop.first != Point::Network)

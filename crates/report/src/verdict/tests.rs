@@ -337,6 +337,34 @@ fn first_lines_of_the_other_outcomes() {
 }
 
 #[test]
+fn one_named_point_of_a_wide_bracket() {
+    let mut verdict = seed().verdicts.remove(0);
+    verdict.between = Some([
+        edge("server/tap_in/left"),
+        edge("server/transport_input/left"),
+    ]);
+    verdict.place_certainty = Certainty::Likely;
+    verdict.evidence.truncate(2);
+    let repeated = verdict.evidence[1].clone();
+    verdict.evidence.push(repeated);
+    let text = at_width(&report(verdict), 100);
+    let path: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.contains("● tap_in"))
+        .take_while(|line| !line.is_empty())
+        .collect();
+    assert_eq!(
+        path,
+        [
+            "         ● tap_in                   7 went on (server/capture/eth0)",
+            "         │ tc_ingress … route_input",
+            "         ✗ local_in                 probably died here",
+            "         ┆ raw_tap … app_receive    never came here",
+        ]
+    );
+}
+
+#[test]
 fn many_verdicts_are_counted_and_the_least_bad_left_out() {
     let lost = seed().verdicts.remove(0);
     let mut delivered = bare(Outcome::Delivered, Symptom::None);

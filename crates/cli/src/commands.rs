@@ -1,0 +1,19 @@
+//! What each command does: resolve, work, answer.
+
+mod explain;
+mod inspect;
+#[cfg(feature = "live")]
+mod laboratory;
+#[cfg(feature = "live")]
+mod observe;
+#[cfg(not(feature = "live"))]
+mod without_live;
+
+pub(crate) use explain::explain;
+pub(crate) use inspect::{doctor, map};
+#[cfg(feature = "live")]
+pub(crate) use laboratory::{lab_list, lab_run};
+#[cfg(feature = "live")]
+pub(crate) use observe::{collect, why};
+#[cfg(not(feature = "live"))]
+pub(crate) use without_live::{collect, lab_list, lab_run, why};

@@ -1,0 +1,281 @@
+//! The program as users meet it: help, wrong usage, exit statuses, JSON, closed pipes.
+
+// Helpers of tests fail by panicking; clippy's own exception covers test functions only.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::process::{Command as Process, Stdio};
+
+use snapbox::cmd::{Command, cargo_bin};
+use snapbox::str;
+
+fn transect() -> Command {
+    Command::new(cargo_bin!("transect"))
+        .env_remove("COLUMNS")
+        .env_remove("NO_COLOR")
+        .env("TERM", "dumb")
+}
+
+#[test]
+fn without_a_command_the_help_says_what_there_is() {
+    transect().assert().code(2).stderr_eq(str![[r#"
+Follows packets through every layer of a Linux host and finds the layer that lost them
+
+Usage: transect [OPTIONS] <COMMAND>
+
+Commands:
+  why      Observe, then say where packets were lost and why
+  collect  Only observe; write a bundle
+  explain  Diagnose bundles, captures and dumps
+  lab      Experiments: a fault made on purpose, and the verdict it must end in
+  map      The path, and which tool, counter, cause and disturbance lives where
+  doctor   What can be observed here, what cannot, and what to do about it
+
+Options:
+  -v, --verbose...  Say more on standard error while working; twice for everything
+  -h, --help        Print help
+  -V, --version     Print version
+
+Exit status: 0 answered, 1 failed, 2 wrong usage.
+
+"#]]);
+}
+
+#[test]
+fn every_command_has_a_help() {
+    for command in [
+        &["why"][..],
+        &["collect"],
+        &["explain"],
+        &["lab"],
+        &["lab", "list"],
+        &["lab", "run"],
+        &["map"],
+        &["doctor"],
+    ] {
+        let output = transect().args(command).arg("--help").output().unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{command:?}");
+        assert!(
+            help.contains(&format!("Usage: transect {}", command.join(" "))),
+            "{help}"
+        );
+        for later in ["watch", "whatif", "compare", "allow-changes"] {
+            assert!(!help.contains(later), "{command:?} offers {later}");
+        }
+    }
+}
+
+#[test]
+fn a_time_without_its_unit() {
+    transect()
+        .args(["why", "--for", "10"])
+        .assert()
+        .code(2)
+        .stdout_eq("")
+        .stderr_eq(str![[r#"
+error: invalid value '10' for '--for <TIME>': the unit is missing: write 10s for seconds; expected a number with its unit, such as 500ms, 10s, 2m or 1h
+
+For more information, try '--help'.
+
+"#]]);
+}
+
+#[test]
+fn a_bundle_needs_a_name() {
+    transect()
+        .args(["collect", "tcp", "port", "80"])
+        .assert()
+        .code(2)
+        .stdout_eq("")
+        .stderr_eq(str![[r#"
+error: the following required arguments were not provided:
+  --output <FILE>
+
+Usage: transect collect --output <FILE> <FILTER>... [-- <COMMAND>...]
+
+For more information, try '--help'.
+
+"#]]);
+}
+
+#[test]
+fn explain_needs_something_to_explain() {
+    let output = transect().arg("explain").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("PATH"));
+}
+
+#[test]
+fn the_map_is_one_json_object_on_one_line() {
+    let output = transect().args(["map", "--json"]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), 1);
+    assert_valid("transect.map.1", &text);
+}
+
+#[test]
+fn the_doctor_answers_whatever_is_missing() {
+    let output = transect()
+        .args(["doctor", "--json"])
+        .env("PATH", "/nonexistent")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    assert_valid(
+        "transect.doctor.1",
+        &String::from_utf8(output.stdout).unwrap(),
+    );
+    transect().arg("doctor").assert().success().stderr_eq("");
+}
+
+#[test]
+fn there_are_no_colours_in_a_pipe() {
+    let output = transect()
+        .arg("map")
+        .env("TERM", "xterm-256color")
+        .output()
+        .unwrap();
+    assert!(!output.stdout.contains(&0x1b));
+}
+
+#[test]
+fn columns_set_the_width() {
+    let output = transect().arg("map").env("COLUMNS", "60").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 60),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_closed_pipe_is_quiet() {
+    // The reader is gone before the first byte is written.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Process::new(cargo_bin!("transect"))
+        .args(["map", "--json"])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn a_full_disk_is_a_failure() {
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = Process::new(cargo_bin!("transect"))
+        .args(["map", "--json"])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("standard output"), "{stderr}");
+}
+
+#[track_caller]
+fn assert_valid(name: &str, text: &str) {
+    let path = format!(
+        "{}/../../docs/schema/{name}.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let schema = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let value = serde_json::from_str(text).unwrap();
+    if let Err(error) = jsonschema::validate(&schema, &value) {
+        panic!("{error} at {}", error.instance_path());
+    }
+}
+
+/// What only a build with the feature `live` does.
+#[cfg(feature = "live")]
+mod live {
+    use super::*;
+
+    #[test]
+    fn two_hosts_with_one_label() {
+        transect()
+            .args(["why", "--netns", "web", "--netns", "web=pid:1"])
+            .assert()
+            .code(2)
+            .stdout_eq("")
+            .stderr_eq(str![[r#"
+error: "web" and "web=pid:1" are both labelled "web": give one of them another label with LABEL=
+
+For more information, try '--help'.
+
+"#]]);
+    }
+
+    #[test]
+    fn a_log_of_nobody() {
+        let output = transect()
+            .args(["why", "--netns", "web", "--log", "db=/var/log/x"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("observed: web"));
+    }
+
+    #[test]
+    fn a_bundle_that_cannot_be_written_is_said_before_observing() {
+        transect()
+            .args(["collect", "-o", "/nonexistent/x.tar.zst", "--for", "1h"])
+            .assert()
+            .code(1)
+            .stderr_eq("error: writing /nonexistent/x.tar.zst: there is no folder /nonexistent\n");
+        transect()
+            .args(["collect", "-o", "/tmp", "--for", "1h"])
+            .assert()
+            .code(2)
+            .stderr_eq(str![[r#"
+error: -o /tmp is a folder; write the name of a file, such as /tmp/incident.tar.zst
+
+For more information, try '--help'.
+
+"#]]);
+    }
+
+    #[test]
+    fn an_experiment_that_is_not_there() {
+        let output = transect()
+            .args(["lab", "run", "no-such-experiment"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("transect lab list"));
+    }
+
+    #[test]
+    fn lab_run_wants_names_or_all() {
+        for wrong in [
+            &["lab", "run"][..],
+            &["lab", "run", "x", "--all"],
+            &["lab", "run", "x", "--slow"],
+        ] {
+            assert_eq!(
+                transect().args(wrong).output().unwrap().status.code(),
+                Some(2),
+                "{wrong:?}"
+            );
+        }
+    }
+}
+
+/// What a build without the feature `live` says.
+#[cfg(not(feature = "live"))]
+#[test]
+fn commands_that_were_left_out_say_so() {
+    for command in [&["why"][..], &["lab", "list"], &["collect", "-o", "x"]] {
+        let output = transect().args(command).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("feature \"live\""));
+    }
+}
