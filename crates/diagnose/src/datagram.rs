@@ -149,7 +149,7 @@ impl<'w, 'v> Datagrams<'w, 'v> {
     /// A meter that shows that the application's socket took all datagrams: its queue holds them, or UDP delivered as many
     /// and the socket dropped none.
     fn consumed(&self, server: usize, sent: u64) -> Option<Evidence> {
-        if self.view.tuple.protocol != protocol::UDP {
+        if self.view.tuple.protocol != protocol::UDP || sent == 0 {
             return None;
         }
         let v6 = self.view.tuple.is_ipv6();

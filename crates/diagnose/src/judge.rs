@@ -1,7 +1,7 @@
 //! From suspicions and findings to the verdict: who is accused, how surely, and what else it could be.
 
 use transect_path::{
-    CauseId, Certainty, Edge, Evidence, HostEdge, Lost, Outcome, Point, Unseen, Verdict,
+    CauseId, Certainty, Edge, Evidence, HostEdge, Lost, Outcome, Point, Symptom, Unseen, Verdict,
 };
 
 use crate::case::{Case, Suspicion};
@@ -258,11 +258,18 @@ fn name_the_cause(verdict: &mut Verdict, suspicion: &Suspicion, finding: &Findin
     if matches!(verdict.outcome, Outcome::Delivered | Outcome::Undetermined) {
         verdict.outcome = Outcome::Lost;
         verdict.symptom = match verdict.symptom {
-            transect_path::Symptom::None => transect_path::Symptom::DatagramsMissing,
+            Symptom::None => Symptom::DatagramsMissing,
             other => other,
         };
     }
-    verdict.lost = Some(lost(suspicion, Some(finding)));
+    let missing = lost(suspicion, Some(finding));
+    let sent = suspicion.meters.iter().filter_map(|meter| meter.lo).max();
+    if verdict.symptom == Symptom::DatagramUnanswered
+        && sent.is_some_and(|sent| missing.packets < sent)
+    {
+        verdict.symptom = Symptom::DatagramsMissing;
+    }
+    verdict.lost = Some(missing);
     verdict.cause = Some(finding.cause);
     verdict.certainty = finding.certainty();
     verdict.host = Some(chain.label(finding.host));
@@ -325,7 +332,13 @@ fn edges(chain: &Chain, bracket: Bracket) -> [HostEdge; 2] {
 fn lost(suspicion: &Suspicion, finding: Option<&Finding>) -> Lost {
     let accounted = finding.and_then(|finding| finding.accounted);
     let seen = suspicion.meters.iter().filter_map(|meter| meter.lo).max();
-    let packets = suspicion.lost.or(accounted).or(seen).unwrap_or(0);
+    // Where nobody knows how many were lost, the meter that accounts for them does.
+    let counted = if suspicion.certain {
+        suspicion.lost
+    } else {
+        accounted.or(suspicion.lost)
+    };
+    let packets = counted.or(accounted).or(seen).unwrap_or(0);
     Lost {
         what: suspicion.what,
         direction: suspicion.direction,

@@ -19,7 +19,9 @@ pub(crate) fn of_connection(tcp: &Tcp<'_, '_>) -> Option<Fate> {
     }
     let reset = tcp.view.any(Direction::ToClient, What::Rst) > 0;
     let error = error(tcp.view, Direction::ToServer);
-    if !reset && error.is_none() || tcp.view.any(Direction::ToClient, What::SynAck) > 0 && !reset {
+    // An error about a SYN that was answered all the same is history.
+    let answered = tcp.view.any(Direction::ToClient, What::SynAck) > 0;
+    if !reset && (error.is_none() || answered) {
         return None;
     }
     let mut draft = Draft::new(
@@ -181,10 +183,11 @@ pub(crate) fn end_at_refuser(
             .flatten()
     });
     if let Some(host) = refuser {
+        // A router answers from route_input (no route) up to the neighbour layer (nobody there).
         let last = if Some(host) == receiver {
             Point::SocketInput
         } else {
-            Point::Forward
+            Point::Neighbor
         };
         let what = if reset { "a reset" } else { "an ICMP error" };
         draft.meter(

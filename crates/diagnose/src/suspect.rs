@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use transect_evidence::conversation::{Note, Tally};
-use transect_packet::{FrameDirection, protocol};
+use transect_packet::protocol;
 use transect_path::{Direction, Edge, Point, Timestamp, What};
 use transect_walk::routing::{RouteDecision, RouteQuery, route};
 
@@ -417,17 +417,13 @@ fn passage(draft: &Draft<'_, '_>, host: usize, role: Role) -> Passage {
 }
 
 fn sample(draft: &Draft<'_, '_>) -> Sample {
+    // The packets as they were last seen: at the furthest host, on the way in before on the way out.
     let last = draft
         .nodes
         .iter()
         .rev()
         .flat_map(|&(host, _)| draft.view.tallies(host, draft.direction))
-        .filter(|(seen, tally)| {
-            // What came in is nearer to where it died than what went out before.
-            seen.point.is_none() && tally.tap.direction != Some(FrameDirection::Out)
-                || draft.nodes.len() == 1
-                || tally.packets > 0
-        })
+        .filter(|(seen, tally)| seen.point.is_none() && tally.counts.of(draft.what) > 0)
         .map(|(_, tally)| tally)
         .next();
     let note = last.and_then(|tally| {
@@ -462,12 +458,10 @@ fn sample(draft: &Draft<'_, '_>) -> Sample {
         tcp_flags: draft
             .view
             .is_tcp()
-            .then(|| note.map_or(bits, |note| note.flags.0 as u8)),
+            .then(|| note.map_or(bits, |note| note.flags.0)),
         icmp,
-        length: match draft.what {
-            What::Data | What::Fin | What::Datagram => longest,
-            _ => note.map(|note| note.ip_length),
-        },
+        // A retransmission is one segment; the longest packet may be several, with segmentation offload.
+        length: note.map(|note| note.ip_length).or(longest),
         ttl: note
             .map(|note| note.ttl)
             .or(last.map(|tally| tally.ttl_last)),

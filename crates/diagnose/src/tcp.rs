@@ -457,7 +457,7 @@ impl<'w, 'v> Tcp<'w, 'v> {
         // A reset or the peer's end makes open bytes moot.
         let reset = self.view.any(direction.reversed(), What::Rst) > 0
             || self.view.any(direction, What::Rst) > 0;
-        (again || waited) && !(reset && !again)
+        again || waited && !reset
     }
 
     /// Captured bytes that were never acknowledged: lost themselves, or their acknowledgements were.

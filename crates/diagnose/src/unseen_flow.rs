@@ -185,6 +185,14 @@ fn facts(tuple: &Tuple) -> PacketFacts {
     facts
 }
 
+/// Nobody means a link-local address who does not write it down.
+fn is_link_local(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
 /// The addresses, ports and protocols that a filter names.
 struct Words {
     addresses: Vec<IpAddr>,
@@ -242,7 +250,7 @@ impl Words {
                     .unwrap_or_default()
                     .iter()
                     .map(|address| address.local)
-                    .filter(|address| !address.is_loopback())
+                    .filter(|address| !address.is_loopback() && !is_link_local(address))
                     .collect::<Vec<_>>()
             }));
         }

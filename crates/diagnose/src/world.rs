@@ -36,6 +36,9 @@ impl Window {
     }
 }
 
+/// Two readings, each with the part that was looked for.
+pub(crate) type Bounds<'e, T> = ((&'e Reading, T), (&'e Reading, T));
+
 /// All hosts' evidence.
 #[derive(Debug, Clone)]
 pub(crate) struct World<'e> {
@@ -71,7 +74,7 @@ impl<'e> World<'e> {
         host: usize,
         window: Window,
         part: impl Fn(&'e Reading) -> Option<T>,
-    ) -> Option<((&'e Reading, T), (&'e Reading, T))> {
+    ) -> Option<Bounds<'e, T>> {
         let mut first = None;
         let mut last = None;
         for reading in &self.host(host).readings {

@@ -38,26 +38,36 @@ fn at(case: &Case<'_>, host: usize) -> Option<Finding> {
     let peer = (tuple.source.address, tuple.source.port);
     let mut seen = None;
     let (mut first, mut most, mut fullest) = (None, 0, 0);
-    for (_, socket) in case.world.sockets(host) {
+    let mut fresh = false;
+    for (time, socket) in case.world.sockets(host) {
         if socket.protocol != SocketProtocol::Udp || !socket.accepts(local, peer, case.input(host))
         {
             continue;
         }
         let drops = socket.dropped().unwrap_or(0);
+        if first.is_none() {
+            let before = case.world.host(host).readings.first();
+            fresh = before.is_some_and(|reading| reading.time < time);
+        }
         first.get_or_insert(drops);
         most = most.max(drops);
         fullest = fullest.max(socket.recv_queue);
         seen = Some(socket);
     }
     if let Some(socket) = seen {
-        let own = most
-            .saturating_sub(first.unwrap_or(0))
-            .max(if first == Some(most) { 0 } else { most });
+        // A socket that came during the observation began without drops.
+        let own = if fresh {
+            most
+        } else {
+            most.saturating_sub(first.unwrap_or(0))
+        };
         let meter = case.world.meter(host, "socket", &name(socket));
         if own > 0 {
             finding.own_meter = true;
             finding.prediction = Prediction::Certain;
-            finding.amount = finding.amount.max(Amount::compare(own, case.lost()));
+            // What this socket did not drop it took: its count is the whole of the loss.
+            finding.amount = Amount::compare(own, finding.accounted).max(Amount::Covers);
+            finding.accounted = Some(own);
             finding.evidence.push(says(
                 meter.clone(),
                 format!("the socket itself dropped {own}"),
