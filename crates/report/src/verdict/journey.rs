@@ -69,7 +69,11 @@ pub(super) fn journey(hosts: &[String], verdict: &Verdict) -> Vec<Stop> {
             Some(_) if suspects == Some(1) => Fate::Died,
             Some(_) => Fate::Suspect,
         };
-        let notes = notes(verdict, direction, host, *point);
+        // What was counted behind the place is said in the evidence; here it would only make the path longer.
+        let notes = match fate {
+            Fate::Beyond => Vec::new(),
+            _ => notes(verdict, direction, host, *point),
+        };
         match stops.last_mut() {
             Some(stop)
                 if stop.host == *host
@@ -97,7 +101,7 @@ fn route(hosts: &[String], verdict: &Verdict, direction: Direction) -> Vec<(Stri
     let mut senders = Vec::new();
     let mut routers = Vec::new();
     let mut receivers = Vec::new();
-    let edges: Vec<&HostEdge> = verdict
+    let mut edges: Vec<&HostEdge> = verdict
         .between
         .iter()
         .flatten()
@@ -109,6 +113,7 @@ fn route(hosts: &[String], verdict: &Verdict, direction: Direction) -> Vec<(Stri
                 .map(|reached| &reached.point),
         )
         .collect();
+    edges.extend(witnesses(verdict, &edges));
     let mut labels: Vec<&String> = hosts.iter().collect();
     for edge in &edges {
         if edge.host != "network" && !labels.contains(&&edge.host) {
@@ -127,6 +132,10 @@ fn route(hosts: &[String], verdict: &Verdict, direction: Direction) -> Vec<(Stri
         let forwards = points().any(|point| point == Point::Forward);
         match (sends, receives) {
             _ if forwards => routers.push(label),
+            (true, true) if talks_to_itself(verdict) => {
+                senders.push(label);
+                receivers.push(label);
+            }
             (true, true) => routers.push(label),
             (true, false) => senders.push(label),
             (false, true) => receivers.push(label),
@@ -140,7 +149,8 @@ fn route(hosts: &[String], verdict: &Verdict, direction: Direction) -> Vec<(Stri
         (receivers, Point::receiving()),
     ] {
         for label in labels {
-            if !route.is_empty() {
+            // Nothing stands between a host and itself.
+            if route.last().is_some_and(|(host, _)| host != label) {
                 route.push(("network".to_owned(), Point::Network));
             }
             route.extend(
@@ -160,6 +170,45 @@ fn route(hosts: &[String], verdict: &Verdict, direction: Direction) -> Vec<(Stri
         }
     }
     route
+}
+
+/// Edges of hosts that stand in the evidence alone. The bracket says on which side of it they must be: what lies before a
+/// receiver sends, what lies behind a sender receives; evidence about the other direction is not mistaken for this one.
+fn witnesses<'a>(verdict: &'a Verdict, known: &[&HostEdge]) -> Vec<&'a HostEdge> {
+    let Some([from, _]) = &verdict.between else {
+        return Vec::new();
+    };
+    let wanted = match from.edge.point.half() {
+        Half::Sending => Half::Receiving,
+        Half::Receiving => Half::Sending,
+        Half::Network => return Vec::new(),
+    };
+    verdict
+        .evidence
+        .iter()
+        .filter_map(|item| item.edge.as_ref())
+        .filter(|edge| {
+            edge.edge.point.half() == wanted && known.iter().all(|other| other.host != edge.host)
+        })
+        .collect()
+}
+
+/// Whether both ends of the flow are one host: packets over its loopback pass its sending half and then its receiving one.
+fn talks_to_itself(verdict: &Verdict) -> bool {
+    let crosses = verdict.between.as_ref().is_some_and(|[from, to]| {
+        from.host == to.host
+            && from.edge.point.half() == Half::Sending
+            && to.edge.point.half() == Half::Receiving
+    });
+    let address = |end: &str| {
+        end.rsplit_once(':')
+            .map_or(end.to_owned(), |(address, _)| address.to_owned())
+    };
+    crosses
+        || verdict
+            .flow
+            .as_ref()
+            .is_some_and(|flow| address(&flow.client) == address(&flow.server))
 }
 
 /// Twice the index of the edge's point, one more where the point is left.
@@ -195,9 +244,9 @@ fn notes(verdict: &Verdict, direction: Direction, host: &str, point: Point) -> V
         };
         let side = match edge.edge.side {
             Side::Entered => "came in",
-            Side::Left => "went on",
+            Side::Left => "passed",
         };
-        let note = format!("{bounds} {side} ({})", item.meter);
+        let note = format!("{bounds} {side} ({})", local(&item.meter, host));
         if !notes.contains(&note) {
             notes.push(note);
         }
@@ -208,16 +257,24 @@ fn notes(verdict: &Verdict, direction: Direction, host: &str, point: Point) -> V
         }
         let counted = notes
             .iter()
-            .any(|note| note.ends_with(&format!("({})", reached.meter)));
+            .any(|note| note.ends_with(&format!("({})", local(&reached.meter, host))));
         if !counted {
             notes.push(format!(
                 "{} seen ({})",
                 words::noun(reached.what).1,
-                reached.meter
+                local(&reached.meter, host)
             ));
         }
     }
     notes
+}
+
+/// The meter without the host's label, which stands at the left.
+fn local<'a>(meter: &'a str, host: &str) -> &'a str {
+    meter
+        .strip_prefix(host)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .unwrap_or(meter)
 }
 
 /// What became of the packets at a place, by outcome: where it is known, and where it is one of several.

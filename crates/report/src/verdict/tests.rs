@@ -356,12 +356,42 @@ fn one_named_point_of_a_wide_bracket() {
     assert_eq!(
         path,
         [
-            "         ● tap_in                   7 went on (server/capture/eth0)",
+            "         ● tap_in                   7 passed (capture/eth0)",
             "         │ tc_ingress … route_input",
             "         ✗ local_in                 probably died here",
             "         ┆ raw_tap … app_receive    never came here",
         ]
     );
+}
+
+#[test]
+fn a_host_that_stands_in_the_evidence_alone_is_drawn_on_its_side() {
+    let mut verdict = seed().verdicts.remove(0);
+    verdict.reached.clear();
+    let text = at_width(&report(verdict), 100);
+    assert!(
+        text.contains("  client │ app_send … qdisc\n         ● tap_out"),
+        "{text}"
+    );
+    assert!(text.contains("  server │ wire_in … backlog"), "{text}");
+}
+
+#[test]
+fn a_host_that_talks_to_itself_sends_and_then_receives() {
+    let mut verdict = seed().verdicts.remove(0);
+    verdict.between = Some([edge("server/tap_out/left"), edge("server/tap_in/left")]);
+    verdict.point = None;
+    verdict.reached.clear();
+    verdict.evidence.clear();
+    verdict.alternatives.clear();
+    let text = at_width(&report(verdict), 100);
+    let path = "
+  server │ app_send … tap_out
+         ? driver_out … wire_out    died here or at another point marked ?
+         ? wire_in … tap_in         died here or at another point marked ?
+         ┆ tc_ingress … app_receive never came here
+";
+    assert!(text.contains(path), "{text}");
 }
 
 #[test]
