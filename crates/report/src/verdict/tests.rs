@@ -387,8 +387,7 @@ fn a_host_that_talks_to_itself_sends_and_then_receives() {
     let text = at_width(&report(verdict), 100);
     let path = "
   server │ app_send … tap_out
-         ? driver_out … wire_out    died here or at another point marked ?
-         ? wire_in … tap_in         died here or at another point marked ?
+         ? driver_out … tap_in      died here or at another point marked ?
          ┆ tc_ingress … app_receive never came here
 ";
     assert!(text.contains(path), "{text}");
