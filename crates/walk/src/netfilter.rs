@@ -7,6 +7,7 @@ mod chain;
 mod facts;
 mod order;
 mod test;
+mod translate;
 
 use transect_config::rules::{Action, CtStates, RuleSet};
 use transect_path::{Hook, RuleRef};

@@ -4,7 +4,7 @@ mod columns;
 
 use transect_path::RuleBackend;
 
-use super::save::{append, base_chain};
+use super::save::{ChainIndex, append, base_chain};
 use super::{Chain, Complaint, Counter, Family, Policy, Reading, Table};
 
 /// Reads what `iptables -nvxL [--line-numbers]` prints, for one table or several one behind the other.
@@ -32,9 +32,10 @@ pub fn read_iptables_list(
         for chain in &block {
             chain.announce(&mut table);
         }
+        let chains = ChainIndex::of(&table);
         for chain in &block {
             for (number, line) in &chain.lines {
-                if let Err(expected) = row(&mut table, &chain.name, line) {
+                if let Err(expected) = row(&mut table, &chains, &chain.name, line) {
                     reading
                         .complaints
                         .push(Complaint::new(*number, expected, line));
@@ -149,19 +150,17 @@ fn name_of(chains: &[Listed<'_>]) -> String {
 }
 
 /// One line below a header.
-fn row(table: &mut Table, chain: &str, line: &str) -> Result<(), &'static str> {
+fn row(
+    table: &mut Table,
+    chains: &ChainIndex,
+    chain: &str,
+    line: &str,
+) -> Result<(), &'static str> {
     let row = columns::Row::read(line)
         .ok_or("[NUM] PKTS BYTES [TARGET] PROT OPT IN OUT SOURCE DESTINATION … (iptables -nvxL)")?;
     let arguments = row.arguments();
     let text = columns::spell(chain, &arguments);
-    append(table, chain, &text, &arguments, Some(row.counter))?;
-    let last = table
-        .chains
-        .iter_mut()
-        .find(|c| c.name == chain)
-        .and_then(|c| c.rules.last_mut());
-    if let Some(rule) = last {
-        rule.rendered = true;
-    }
+    let rule = append(table, chains, chain, &text, &arguments, Some(row.counter))?;
+    rule.rendered = true;
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! `nft -j list ruleset`.
 
+use std::collections::HashMap;
+
 use serde_json::Value as Json;
 use transect_path::{Hook, RuleBackend};
 
@@ -35,6 +37,7 @@ pub fn read_nft_json(text: &str) -> Result<Reading, Complaint> {
         .and_then(Json::as_array)
         .ok_or_else(|| Complaint::new(1, "an object with a list \"nftables\"", text))?;
     let mut reading = Reading::default();
+    let mut chains = Chains::default();
     for (index, object) in objects.iter().enumerate() {
         let Some((kind, body)) = object.as_object().and_then(|object| object.iter().next()) else {
             let found = object.to_string();
@@ -43,7 +46,7 @@ pub fn read_nft_json(text: &str) -> Result<Reading, Complaint> {
                 .push(Complaint::new(index + 1, "an object", &found));
             continue;
         };
-        if let Err(expected) = add(&mut reading.rule_set.tables, kind, body) {
+        if let Err(expected) = add(&mut reading.rule_set.tables, &mut chains, kind, body) {
             let found = object.to_string();
             reading
                 .complaints
@@ -56,7 +59,15 @@ pub fn read_nft_json(text: &str) -> Result<Reading, Complaint> {
     Ok(reading)
 }
 
-fn add(tables: &mut Vec<Table>, kind: &str, body: &Json) -> Result<(), &'static str> {
+/// Where a table's chain of this name stands, both by number: some hosts have thousands of chains.
+type Chains = HashMap<(usize, String), (usize, usize)>;
+
+fn add(
+    tables: &mut Vec<Table>,
+    chains: &mut Chains,
+    kind: &str,
+    body: &Json,
+) -> Result<(), &'static str> {
     match kind {
         "table" => {
             let family = family(body)?;
@@ -74,18 +85,24 @@ fn add(tables: &mut Vec<Table>, kind: &str, body: &Json) -> Result<(), &'static 
         }
         "chain" => {
             let chain = chain(body)?;
-            table(tables, body)?.chains.push(chain);
+            let at = table_at(tables, body)?;
+            let place = (at, tables[at].chains.len());
+            chains.insert((at, chain.name.clone()), place);
+            tables[at].chains.push(chain);
         }
         "set" | "map" => {
             let set = set(body, kind == "map")?;
-            table(tables, body)?.sets.push(set);
+            let at = table_at(tables, body)?;
+            tables[at].sets.push(set);
         }
         "rule" => {
-            let name = text(body, "chain")?;
-            let chain = table(tables, body)?
-                .chains
-                .iter_mut()
-                .find(|chain| chain.name == name)
+            let name = text(body, "chain")?.to_owned();
+            let (table, chain) = *chains
+                .get(&(table_at(tables, body)?, name))
+                .ok_or("a chain listed before its rules")?;
+            let chain = tables
+                .get_mut(table)
+                .and_then(|table| table.chains.get_mut(chain))
                 .ok_or("a chain listed before its rules")?;
             let rule = rule(body, chain.rules.len())?;
             chain.rules.push(rule);
@@ -112,11 +129,11 @@ fn family(body: &Json) -> Result<Family, &'static str> {
         .map_err(|_| "a family: ip, ip6, inet, arp, bridge or netdev")
 }
 
-fn table<'a>(tables: &'a mut [Table], body: &Json) -> Result<&'a mut Table, &'static str> {
+fn table_at(tables: &[Table], body: &Json) -> Result<usize, &'static str> {
     let (family, name) = (family(body)?, text(body, "table")?);
     tables
-        .iter_mut()
-        .find(|table| table.family == family && table.name == name)
+        .iter()
+        .position(|table| table.family == family && table.name == name)
         .ok_or("a table listed before its chains")
 }
 

@@ -1,5 +1,7 @@
 //! `iptables-save`, `ip6tables-save`, legacy or nf_tables.
 
+use std::collections::HashMap;
+
 use transect_path::{Hook, RuleBackend};
 
 use super::arguments::{parse_rule, words};
@@ -139,8 +141,9 @@ impl Reader {
         let Some(mut table) = self.table.take() else {
             return;
         };
+        let chains = ChainIndex::of(&table);
         for (number, line) in rules {
-            if let Err(expected) = add_rule(&mut table, &line) {
+            if let Err(expected) = add_rule(&mut table, &chains, &line) {
                 self.complain(number, expected, &line);
             }
         }
@@ -149,7 +152,7 @@ impl Reader {
 }
 
 /// `[12:720] -A INPUT -p tcp … -j DROP`.
-fn add_rule(table: &mut Table, line: &str) -> Result<(), &'static str> {
+fn add_rule(table: &mut Table, chains: &ChainIndex, line: &str) -> Result<(), &'static str> {
     let (counter, text) = match line.strip_prefix('[') {
         None => (None, line),
         Some(rest) => {
@@ -168,22 +171,33 @@ fn add_rule(table: &mut Table, line: &str) -> Result<(), &'static str> {
     ) else {
         return Err("-A CHAIN …");
     };
-    append(table, chain, text, &all[2..], counter)
+    append(table, chains, chain, text, &all[2..], counter).map(drop)
+}
+
+/// Where a table's chains stand, by name: some hosts have thousands.
+pub(super) struct ChainIndex(HashMap<String, usize>);
+
+impl ChainIndex {
+    pub(super) fn of(table: &Table) -> Self {
+        let names = table.chains.iter().map(|chain| chain.name.clone());
+        ChainIndex(names.zip(0..).collect())
+    }
 }
 
 /// Appends the rule with these words to a chain of the table.
-pub(super) fn append(
-    table: &mut Table,
+pub(super) fn append<'a>(
+    table: &'a mut Table,
+    chains: &ChainIndex,
     chain: &str,
     text: &str,
     arguments: &[String],
     counter: Option<Counter>,
-) -> Result<(), &'static str> {
-    let parsed = parse_rule(table.family, arguments, &|name| table.chain(name).is_some());
-    let chain = table
-        .chains
-        .iter_mut()
-        .find(|c| c.name == chain)
+) -> Result<&'a mut Rule, &'static str> {
+    let parsed = parse_rule(table.family, arguments, &|name| chains.0.contains_key(name));
+    let chain = chains
+        .0
+        .get(chain)
+        .and_then(|at| table.chains.get_mut(*at))
         .ok_or("a rule of a chain that was announced before")?;
     chain.rules.push(Rule {
         number: u32::try_from(chain.rules.len() + 1).unwrap_or(u32::MAX),
@@ -193,7 +207,7 @@ pub(super) fn append(
         counter: counter.or(parsed.counter),
         statements: parsed.statements,
     });
-    Ok(())
+    chain.rules.last_mut().ok_or("a rule")
 }
 
 /// `[12:720]`.

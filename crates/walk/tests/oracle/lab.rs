@@ -223,7 +223,7 @@ impl Lab {
                 .expect("nft");
             return;
         }
-        let empty: String = super::generate::tables(place.side)
+        let empty: String = super::generate::tables()
             .iter()
             .map(|(table, chains)| {
                 let chains: String = chains

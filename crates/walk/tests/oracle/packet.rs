@@ -1,6 +1,6 @@
 //! The packets that are sent, and what is known about them.
 
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use transect_config::rules::{AddressKind, CtStates, PacketKind, TcpFlags};
@@ -82,9 +82,8 @@ impl Packet {
                 let _ =
                     TcpStream::connect_timeout(&self.address(1, *to), Duration::from_millis(60));
             }
-            Packet::Echo { .. } => {
-                let _ = TcpListener::bind("127.0.0.1:0");
-            }
+            // `ping` sends it.
+            Packet::Echo { .. } => {}
         }
     }
 

@@ -208,6 +208,25 @@ fn target_options(target: &str, words: &[&str]) -> Vec<String> {
     }
 }
 
+/// The matches that are a few fixed words and one value: module, option, and how many words stand before the value.
+fn one_value(first: &str, second: Option<&str>) -> Option<(&'static str, &'static str, usize)> {
+    Some(match (first, second) {
+        ("multiport", Some("dports")) => ("multiport", "--dports", 1),
+        ("multiport", Some("sports")) => ("multiport", "--sports", 1),
+        ("multiport", Some("ports")) => ("multiport", "--ports", 1),
+        ("state", _) => ("state", "--state", 0),
+        ("ctstate", _) => ("conntrack", "--ctstate", 0),
+        ("mark", Some("match")) => ("mark", "--mark", 1),
+        ("connmark", Some("match")) => ("connmark", "--mark", 1),
+        ("length", _) => ("length", "--length", 0),
+        ("source", Some("IP")) => ("iprange", "--src-range", 2),
+        ("destination", Some("IP")) => ("iprange", "--dst-range", 2),
+        ("MAC", _) => ("mac", "--mac-source", 0),
+        ("DSCP", Some("match")) => ("dscp", "--dscp", 1),
+        _ => return None,
+    })
+}
+
 /// The words of `iptables-save`, as they come together.
 #[derive(Default)]
 struct Arguments {
@@ -253,120 +272,60 @@ impl Arguments {
         rest.get(used..)
     }
 
-    /// How many words behind `first` belong to it.
+    /// Reads the match that begins with `first`; how many of the words behind it belong to it.
     fn module(&mut self, first: &str, rest: &[&str]) -> Option<usize> {
-        let value = rest.first().copied();
-        // `! X` or `!X`
-        let negated = |rest: &[&str]| match rest {
-            ["!", value, ..] => Some((format!("!{value}"), 2)),
-            [value, ..] => Some(((*value).to_owned(), 1)),
-            [] => None,
-        };
+        let second = rest.first().copied();
+        if let Some((module, option, skipped)) = one_value(first, second) {
+            let (value, used) = match rest.get(skipped..)? {
+                ["!", value, ..] => (format!("!{value}"), 2),
+                [value, ..] => ((*value).to_owned(), 1),
+                [] => return None,
+            };
+            self.push(["-m", module]);
+            self.negatable(option, &value);
+            return Some(skipped + used);
+        }
         match first {
             "tcp" | "udp" | "sctp" | "dccp" | "udplite" => Some(self.transport(first, rest)),
-            "multiport" => {
-                let option = match value? {
-                    kind @ ("dports" | "sports" | "ports") => format!("--{kind}"),
-                    _ => return None,
-                };
-                let (ports, used) = negated(rest.get(1..)?)?;
-                self.push(["-m", "multiport"]);
-                self.negatable(&option, &ports);
-                Some(used + 1)
-            }
-            "state" | "ctstate" => {
-                let (states, used) = negated(rest)?;
-                let (module, option) = match first {
-                    "state" => ("state", "--state"),
-                    _ => ("conntrack", "--ctstate"),
-                };
-                self.push(["-m", module]);
-                self.negatable(option, &states);
-                Some(used)
-            }
-            "icmptype" | "!icmptype" | "ipv6-icmptype" | "!ipv6-icmptype" => {
-                let bare = first.trim_start_matches('!');
-                let (module, option) = match bare {
-                    "icmptype" => ("icmp", "--icmp-type"),
-                    _ => ("icmp6", "--icmpv6-type"),
-                };
-                let mut kind = value?.to_owned();
-                let used = match rest.get(1..) {
-                    Some(["code", code, ..]) => {
-                        kind = format!("{kind}/{code}");
-                        3
-                    }
-                    _ => 1,
-                };
-                self.push(["-m", module]);
-                let kind = if first == bare {
-                    kind
-                } else {
-                    format!("!{kind}")
-                };
-                self.negatable(option, &kind);
-                Some(used)
-            }
-            "mark" | "connmark" if value == Some("match") => {
-                let (mark, used) = negated(rest.get(1..)?)?;
-                self.push(["-m", first]);
-                self.negatable("--mark", &mark);
-                Some(used + 1)
-            }
-            "ADDRTYPE" if value == Some("match") => self.address_kind(rest),
-            "length" => {
-                let (length, used) = negated(rest)?;
-                self.push(["-m", "length"]);
-                self.negatable("--length", &length);
-                Some(used)
-            }
-            "TTL" | "HL" if value == Some("match") => self.ttl(first, rest),
-            "source" | "destination" if value == Some("IP") => {
-                let (range, used) = negated(rest.get(2..)?)?;
-                self.push(["-m", "iprange"]);
-                let option = if first == "source" {
-                    "--src-range"
-                } else {
-                    "--dst-range"
-                };
-                self.negatable(option, &range);
-                Some(used + 2)
-            }
-            "MAC" => {
-                let (mac, used) = negated(rest)?;
-                self.push(["-m", "mac"]);
-                self.negatable("--mac-source", &mac);
-                Some(used)
-            }
+            "icmptype" | "!icmptype" => self.icmp("icmp", "--icmp-type", first, rest),
+            "ipv6-icmptype" | "!ipv6-icmptype" => self.icmp("icmp6", "--icmpv6-type", first, rest),
+            "ADDRTYPE" if second == Some("match") => self.address_kind(rest),
+            "TTL" | "HL" if second == Some("match") => self.ttl(first, rest),
             "PKTTYPE" => {
                 let kind = rest.get(1)?;
+                let negation = if second == Some("!=") { "!" } else { "" };
                 self.push(["-m", "pkttype"]);
-                let negated = value == Some("!=");
-                self.negatable(
-                    "--pkt-type",
-                    &format!("{}{kind}", if negated { "!" } else { "" }),
-                );
+                self.negatable("--pkt-type", &format!("{negation}{kind}"));
                 Some(2)
             }
-            "DSCP" if value == Some("match") => {
-                let (dscp, used) = negated(rest.get(1..)?)?;
-                self.push(["-m", "dscp"]);
-                self.negatable("--dscp", &dscp);
-                Some(used + 1)
-            }
             "rpfilter" => {
-                let options = rest
-                    .iter()
-                    .take_while(|word| {
-                        matches!(**word, "invert" | "loose" | "validmark" | "accept-local")
-                    })
-                    .map(|word| format!("--{word}"));
+                let known = |word: &&&str| {
+                    matches!(**word, "invert" | "loose" | "validmark" | "accept-local")
+                };
                 self.push(["-m", "rpfilter"]);
                 let before = self.words.len();
-                self.words.extend(options);
+                let options = rest.iter().take_while(known);
+                self.words.extend(options.map(|word| format!("--{word}")));
                 Some(self.words.len() - before)
             }
             _ => None,
+        }
+    }
+
+    /// `icmptype 3 code 4`, `!icmptype 8`.
+    fn icmp(&mut self, module: &str, option: &str, first: &str, rest: &[&str]) -> Option<usize> {
+        let negation = if first.starts_with('!') { "!" } else { "" };
+        let kind = rest.first()?;
+        self.push(["-m", module]);
+        match rest.get(1..) {
+            Some(["code", code, ..]) => {
+                self.negatable(option, &format!("{negation}{kind}/{code}"));
+                Some(3)
+            }
+            _ => {
+                self.negatable(option, &format!("{negation}{kind}"));
+                Some(1)
+            }
         }
     }
 
