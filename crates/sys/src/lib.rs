@@ -5,7 +5,9 @@
 mod child;
 mod ethtool;
 mod packet_socket;
+mod usage;
 
 pub use child::die_with_parent;
 pub use ethtool::{Ethtool, OffloadFeature};
 pub use packet_socket::PacketSocket;
+pub use usage::{Usage, wait_with_usage};

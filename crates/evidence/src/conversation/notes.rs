@@ -16,7 +16,7 @@ pub(super) const FIRST: u8 = 32;
 /// So many behind them are kept in the ring.
 pub(super) const LAST: usize = 16;
 
-const PAYLOAD: usize = 63;
+const PAYLOAD: usize = 67;
 /// No packed note is longer: head byte, five varints of at most 10 bytes, six fixed bytes and a timestamp.
 const LONGEST: usize = 72;
 
@@ -406,7 +406,8 @@ mod tests {
         let mut chain = Chain::default();
         let syn = Note {
             what: What::Syn,
-            time: Timestamp(1_700_000_000_000_000_000),
+            // An hour behind the ledger's first note.
+            time: Timestamp(3_600_000_000_000),
             sequence: SequenceNumber(3_000_000_000),
             window: 64240,
             flags: TcpFlags(2),

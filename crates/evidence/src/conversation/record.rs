@@ -364,6 +364,8 @@ pub(super) struct Books {
     pub(super) errors: Chunks<ErrorRecord>,
     pub(super) pairs_v6: Chunks<[u128; 2]>,
     pub(super) blocks: Blocks,
+    /// The first noted packet's time: packed notes count from there, which makes their first time stamps short.
+    epoch: Option<u64>,
 }
 
 /// A tally's rare part, made when it is first needed; nothing when there are too many.
@@ -464,12 +466,31 @@ impl Books {
         Some(new)
     }
 
+    /// The notes that a tally keeps, in order.
+    pub(super) fn notes(&self, tally: &TallyRecord) -> Vec<Note> {
+        let epoch = self.epoch.unwrap_or(0);
+        let packed = tally.notes.iter(&self.blocks).map(|note| Note {
+            time: Timestamp(note.time.0.wrapping_add(epoch)),
+            ..note
+        });
+        let ring = self
+            .rare_of(tally)
+            .into_iter()
+            .flat_map(|rare| rare.ring.iter().copied());
+        packed.chain(ring).collect()
+    }
+
     /// Keeps a note: packed, or in the ring once the chain is full.
     pub(super) fn note(&mut self, tally: u32, note: Note) {
         let Some(tally) = self.tallies.get_mut(tally) else {
             return;
         };
-        if !tally.notes.push(&mut self.blocks, &note)
+        let epoch = *self.epoch.get_or_insert(note.time.0);
+        let packed = Note {
+            time: Timestamp(note.time.0.wrapping_sub(epoch)),
+            ..note
+        };
+        if !tally.notes.push(&mut self.blocks, &packed)
             && let Some(rare) = rare(tally, &mut self.rares)
         {
             rare.ring.push(note);

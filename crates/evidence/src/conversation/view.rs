@@ -269,15 +269,10 @@ impl Ledger {
             other_host: number(|rare| rare.other_host),
             bad_header_checksums: number(|rare| rare.bad_header_checksums),
             bad_checksums: number(|rare| rare.bad_checksums),
-            notes: self.notes(tally, rare),
+            notes: self.books.notes(tally),
             notes_omitted: number(|rare| rare.ring.omitted()),
             latest_data: latest_data(tally),
         }
-    }
-
-    fn notes(&self, tally: &TallyRecord, rare: Option<&Rare>) -> Vec<Note> {
-        let ring = rare.into_iter().flat_map(|rare| rare.ring.iter().copied());
-        tally.notes.iter(&self.books.blocks).chain(ring).collect()
     }
 
     /// RFC 7323 section 2.2: windows are scaled only when both SYNs offer it, and never in a SYN.
