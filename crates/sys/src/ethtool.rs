@@ -182,7 +182,7 @@ impl Buffer {
     }
 
     fn put(&mut self, offset: usize, value: u32) {
-        let (word, upper) = (offset / 8, offset % 8 != 0);
+        let (word, upper) = (offset / 8, !offset.is_multiple_of(8));
         if let Some(word) = self.words.get_mut(word) {
             let mut bytes = word.to_ne_bytes();
             let place = if upper { 4 } else { 0 };
