@@ -10,11 +10,18 @@
 //! compares the answer with what the file says; what a file expects is written from the catalogue of causes, never from the
 //! program's output.
 
+mod check;
+mod counters;
 mod error;
+mod experiment;
+mod library;
+mod observation;
 mod results;
 mod run;
 mod scenario;
+mod world;
 
+pub use counters::counters_document;
 pub use error::LabError;
 pub use results::{ExperimentResult, LAB_SCHEMA, LabReport};
 pub use run::{ExperimentInfo, Progress, RunOptions, Selection, list, run};

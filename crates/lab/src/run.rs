@@ -1,10 +1,14 @@
 //! Running experiments: selection, side by side, progress, results.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 
-use crate::{ExperimentResult, LabError};
+use crate::scenario::Scenario;
+use crate::world::{HostNamespace, RunFolder};
+use crate::{ExperimentResult, LabError, experiment, library};
 
 /// What `lab list` shows of one experiment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +88,7 @@ pub enum Progress<'a> {
 /// # Errors
 /// When an experiment's file is not valid; cannot happen in a tested build.
 pub fn list() -> Result<Vec<ExperimentInfo>, LabError> {
-    Ok(Vec::new())
+    Ok(library::all()?.iter().map(library::info).collect())
 }
 
 /// Runs experiments in namespaces of their own, side by side, and removes everything that it made.
@@ -95,9 +99,85 @@ pub fn list() -> Result<Vec<ExperimentInfo>, LabError> {
 /// # Errors
 /// An unknown name, a file that cannot be read or is not valid, or no right to make a network namespace.
 pub fn run(
-    _selection: &Selection,
-    _options: &RunOptions,
-    _progress: &mut dyn FnMut(Progress<'_>),
+    selection: &Selection,
+    options: &RunOptions,
+    progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Vec<ExperimentResult>, LabError> {
-    Ok(Vec::new())
+    let scenarios = library::select(selection)?;
+    HostNamespace::create("probe").map_err(LabError::Namespace)?;
+    let folder = RunFolder::create()?;
+    let stopped = || {
+        let stop = options.stop.as_ref();
+        stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    };
+    let next = AtomicUsize::new(0);
+    let (events, incoming) = channel();
+    let mut results: Vec<Option<ExperimentResult>> = vec![None; scenarios.len()];
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs.clamp(1, scenarios.len().max(1)) {
+            let events = events.clone();
+            let (next, scenarios, folder) = (&next, &scenarios, &folder);
+            scope.spawn(move || {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(scenario) = scenarios.get(index) else {
+                        break;
+                    };
+                    if stopped() || events.send(Event::Started(index)).is_err() {
+                        break;
+                    }
+                    let result = experiment::run(scenario, folder, options);
+                    if events
+                        .send(Event::Finished(index, Box::new(result)))
+                        .is_err()
+                    {
+                        break;
+                    }
+                }
+            });
+        }
+        // The threads hold the other ends; the loop ends with the last of them.
+        drop(events);
+        let mut done = 0;
+        for event in incoming {
+            match event {
+                Event::Started(index) => progress(Progress::Started {
+                    name: &scenarios[index].name,
+                }),
+                Event::Finished(index, result) => {
+                    done += 1;
+                    progress(Progress::Finished {
+                        result: &result,
+                        done,
+                        total: scenarios.len(),
+                    });
+                    results[index] = Some(*result);
+                }
+            }
+        }
+    });
+    let all = scenarios
+        .iter()
+        .zip(results)
+        .map(|(scenario, result)| result.unwrap_or_else(|| not_run(scenario)));
+    Ok(all.collect())
+}
+
+enum Event {
+    Started(usize),
+    Finished(usize, Box<ExperimentResult>),
+}
+
+/// The result of an experiment that was not started because the run was stopped.
+fn not_run(scenario: &Scenario) -> ExperimentResult {
+    ExperimentResult {
+        name: scenario.name.clone(),
+        passed: false,
+        expected: scenario.expect.clone(),
+        got: Vec::new(),
+        problems: vec!["not run: stopped".to_owned()],
+        seconds: 0.0,
+        bundle: None,
+        counters: BTreeMap::new(),
+    }
 }

@@ -22,7 +22,9 @@ pub use expectation::{
     AlternativeExpectation, Expectation, NullField, Packets, RuleExpectation, SettingExpectation,
 };
 pub use model::{
-    Bridge, Host, Link, LogSource, Neighbor, Observe, Program, ProgramKind, Scope, Setup, Twin,
+    Bridge, Host, Link, LogSource, Meter, Neighbor, Observe, Program, ProgramKind, Scope, Setup,
+    TcDrop, TcHook, Twin,
 };
 pub use span::Span;
+pub(crate) use variables::mac;
 pub use when::When;

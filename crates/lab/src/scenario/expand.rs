@@ -7,7 +7,9 @@ use serde::Deserialize;
 use transect_path::CauseId;
 
 use super::variables::{self, Variables};
-use super::{Bridge, Expectation, Host, Link, Observe, Program, Setup, Step, Twin, When};
+use super::{
+    Bridge, Expectation, Host, Link, Meter, Observe, Program, Setup, Step, TcDrop, Twin, When,
+};
 use crate::LabError;
 
 /// One experiment, with nothing left open.
@@ -33,6 +35,8 @@ pub struct Scenario {
     pub bridges: Vec<Bridge>,
     /// Commands before anything else runs.
     pub setup: Vec<Setup>,
+    /// Programs at tc that drop.
+    pub tc_drops: Vec<TcDrop>,
     /// Real programs.
     pub programs: Vec<Program>,
     /// Steps before the observation starts.
@@ -41,6 +45,8 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// What is observed.
     pub observe: Observe,
+    /// Counters whose movement is known beforehand.
+    pub meters: Vec<Meter>,
     /// What the diagnosis must say.
     pub expect: Vec<Expectation>,
 }
@@ -62,6 +68,8 @@ struct Header {
 
 #[derive(Default, Deserialize)]
 struct TwinHeader {
+    #[serde(default)]
+    none: bool,
     axes: Option<Vec<String>>,
 }
 
@@ -94,12 +102,16 @@ struct ScenarioFile {
     #[serde(default)]
     setup: Vec<Setup>,
     #[serde(default)]
+    tc_drops: Vec<TcDrop>,
+    #[serde(default)]
     programs: Vec<Program>,
     #[serde(default)]
     prepare: Vec<Step>,
     #[serde(default)]
     steps: Vec<Step>,
     observe: Observe,
+    #[serde(default)]
+    meters: Vec<Meter>,
     expect: Vec<Expectation>,
     #[serde(default)]
     twin: Twin,
@@ -123,6 +135,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Vec<Scenario>, LabError> {
     let mut scenarios = Vec::new();
     for values in combinations(&header.matrix, |_| true) {
         scenarios.push(reader.scenario(&header, values, false)?);
+    }
+    if header.twin.none {
+        return Ok(scenarios);
     }
     let default_axes = ["family".to_owned()];
     let twin_axes = header.twin.axes.as_deref().unwrap_or(&default_axes);
@@ -263,13 +278,17 @@ impl Reader<'_> {
         }
         keep(&mut file.links, |one| applies(&mut one.when))?;
         keep(&mut file.setup, |one| applies(&mut one.when))?;
+        keep(&mut file.tc_drops, |one| applies(&mut one.when))?;
         keep(&mut file.programs, |one| applies(&mut one.when))?;
         keep(&mut file.prepare, |one| applies(&mut one.when))?;
         keep(&mut file.steps, |one| applies(&mut one.when))?;
         keep(&mut file.observe.logs, |one| applies(&mut one.when))?;
+        keep(&mut file.meters, |one| applies(&mut one.when))?;
         keep(&mut file.expect, |one| applies(&mut one.when))?;
         keep(&mut file.twin.expect, |one| applies(&mut one.when))?;
         let expect = if twin {
+            // What is known of the meters is known with the fault.
+            file.meters.clear();
             twin_expectations(&file.expect, file.twin.expect)
         } else {
             file.expect
@@ -291,10 +310,12 @@ impl Reader<'_> {
             links: file.links,
             bridges: file.bridges,
             setup: file.setup,
+            tc_drops: file.tc_drops,
             programs: file.programs,
             prepare: file.prepare,
             steps: file.steps,
             observe: file.observe,
+            meters: file.meters,
             expect,
         })
     }
@@ -316,7 +337,9 @@ impl Reader<'_> {
         }
         hosts.extend(scenario.bridges.iter().map(|one| one.host.as_str()));
         hosts.extend(scenario.setup.iter().map(|one| one.host.as_str()));
+        hosts.extend(scenario.tc_drops.iter().map(|one| one.host.as_str()));
         hosts.extend(scenario.programs.iter().map(|one| one.host.as_str()));
+        hosts.extend(scenario.meters.iter().map(|one| one.host.as_str()));
         hosts.extend(scenario.observe.hosts.iter().map(String::as_str));
         let steps = scenario.prepare.iter().chain(&scenario.steps);
         hosts.extend(steps.filter_map(|one| one.host.as_deref()));

@@ -47,9 +47,9 @@ pub struct Link {
     /// Likewise, IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<[String; 2]>,
-    /// The MTU of both ends in bytes.
+    /// The MTUs of the ends in bytes; default 1500 each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mtu: Option<u32>,
+    pub mtu: Option<[u32; 2]>,
     /// When it applies; default always.
     #[serde(default, skip_serializing_if = "When::is_empty")]
     pub when: When,
@@ -78,6 +78,43 @@ pub struct Setup {
     /// When it applies; default always.
     #[serde(default, skip_serializing_if = "When::is_empty")]
     pub when: When,
+}
+
+/// A BPF program at tc that drops what goes to a TCP or UDP port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TcDrop {
+    /// The host.
+    pub host: String,
+    /// The interface.
+    pub dev: String,
+    /// On the way in or out.
+    pub hook: TcHook,
+    /// The destination port.
+    pub port: u16,
+    /// When it applies; default always.
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
+}
+
+/// A hook of the clsact qdisc.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TcHook {
+    /// On the way in.
+    Ingress,
+    /// On the way out.
+    Egress,
+}
+
+impl TcHook {
+    /// As `tc` names it.
+    pub fn word(self) -> &'static str {
+        match self {
+            TcHook::Ingress => "ingress",
+            TcHook::Egress => "egress",
+        }
+    }
 }
 
 /// A real program that runs from before the observation to its end.
@@ -160,8 +197,25 @@ pub struct LogSource {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Twin {
+    /// There is none: a healthy control has no fault to leave out.
+    pub none: bool,
     /// The axes along which the twin varies; for the others it takes the first value.
     pub axes: Option<Vec<String>>,
     /// What it must end in; default one `delivered`.
     pub expect: Vec<Expectation>,
+}
+
+/// A counter whose movement over the observation is known beforehand; it checks the meters themselves, not the diagnosis.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Meter {
+    /// The host.
+    pub host: String,
+    /// The counter, as `nstat` prints it.
+    pub counter: String,
+    /// How far it must have moved.
+    pub moved: u64,
+    /// When it applies; default always.
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }

@@ -83,7 +83,7 @@ fn fill_line(
 
 /// The variables that every experiment has, from its axes and its links.
 ///
-/// - `family` (`ipv4`), `ip` (`ip`, `ip6`: nft's word), `bits` (`32`, `128`), `conf` (`net.ipv4.conf`), `icmp` (`icmp`, `icmpv6`);
+/// - `family` (`ipv4`), `ip` (`ip`, `ip6`: nft's word), `inet` (`-4`, `-6`), `bits` (`32`, `128`), `conf` (`net.ipv4.conf`), `icmp` (`icmp`, `icmpv6`);
 /// - `iptables_legacy` (`iptables-legacy`, `ip6tables-legacy`), `iptables_nft`; with an axis `backend`: `rule_backend` (the verdict's word)
 ///   and `iptables`;
 /// - for each host `HOST` (its first address) and `HOST.url` (in brackets for IPv6); for each of its interfaces `HOST.IFACE`,
@@ -99,6 +99,7 @@ pub(super) fn built_in(values: &BTreeMap<String, String>, links: &[Link]) -> Var
         );
     };
     set("ip", "ip", "ip6");
+    set("inet", "-4", "-6");
     set("bits", "32", "128");
     set("conf", "net.ipv4.conf", "net.ipv6.conf");
     set("icmp", "icmp", "icmpv6");

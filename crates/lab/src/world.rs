@@ -1,0 +1,161 @@
+//! The kernel world: an experiment's hosts as network namespaces of the running kernel.
+
+mod bpf_object;
+mod client;
+mod command;
+mod folder;
+mod inject;
+mod listener;
+mod namespace;
+mod packet;
+mod program;
+mod sockets;
+mod step;
+mod topology;
+mod words;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use socket2::Socket;
+
+pub(crate) use folder::RunFolder;
+pub(crate) use namespace::HostNamespace;
+
+use crate::scenario::{Scenario, TcDrop};
+use listener::Listener;
+use program::RunningProgram;
+
+/// Why an experiment could not be carried out as its file says. The text says what was being done and what came of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WorldError(pub(crate) String);
+
+impl WorldError {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        WorldError(text.into())
+    }
+
+    /// For `map_err`: what was being done, then the error.
+    pub(crate) fn doing<E: std::fmt::Display>(
+        what: impl Into<String>,
+    ) -> impl FnOnce(E) -> WorldError {
+        let what = what.into();
+        move |error| WorldError(format!("{what}: {error}"))
+    }
+}
+
+/// A running experiment. Dropping it ends its programs and listeners and removes its namespaces.
+pub(crate) struct World {
+    // Fields are dropped in this order: what runs in the namespaces goes before them.
+    programs: Vec<RunningProgram>,
+    listeners: Vec<(Option<String>, Listener)>,
+    /// Open connections by name; shared with steps in the background.
+    connections: Arc<Mutex<HashMap<String, Arc<Socket>>>>,
+    /// Connections without a name, kept open.
+    unnamed: Arc<Mutex<Vec<Socket>>>,
+    hosts: BTreeMap<String, Arc<HostNamespace>>,
+    ipv6: bool,
+    folder: PathBuf,
+    /// Set when the run is to end early.
+    stop: Arc<AtomicBool>,
+}
+
+/// Real programs read their files and start within milliseconds; this is for a machine that is busy with other experiments.
+const PROGRAM_START: Duration = Duration::from_secs(60);
+
+impl World {
+    /// Makes namespaces, links, addresses, routes, rules, programs: everything but the steps. `folder` is the experiment's own.
+    pub(crate) fn build(
+        scenario: &Scenario,
+        run_folder: &RunFolder,
+        folder: PathBuf,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, WorldError> {
+        let mut hosts = BTreeMap::new();
+        for name in scenario.hosts.keys() {
+            let host = HostNamespace::create(name)
+                .map_err(WorldError::doing(format!("making the namespace of {name}")))?;
+            hosts.insert(name.clone(), Arc::new(host));
+        }
+        let mut world = World {
+            programs: Vec::new(),
+            listeners: Vec::new(),
+            connections: Arc::default(),
+            unnamed: Arc::default(),
+            hosts,
+            ipv6: scenario.ipv6,
+            folder,
+            stop,
+        };
+        topology::build(scenario, &world.hosts, &world.folder)?;
+        for drop in &scenario.tc_drops {
+            world.drop_at_tc(drop)?;
+        }
+        for setup in &scenario.setup {
+            let host = world.host(&setup.host)?;
+            for text in &setup.run {
+                command::run_successfully(&host, &world.folder, text)?;
+            }
+        }
+        for program in &scenario.programs {
+            let host = world.host(&program.host)?;
+            let running = RunningProgram::start(program, &host, run_folder, &world.folder)?;
+            running.wait_until_listening(&host, PROGRAM_START)?;
+            world.programs.push(running);
+        }
+        Ok(world)
+    }
+
+    fn drop_at_tc(&self, plan: &TcDrop) -> Result<(), WorldError> {
+        let host = self.host(&plan.host)?;
+        let path = self.folder.join(format!("drop-{}.o", plan.port));
+        std::fs::write(&path, bpf_object::dropping(plan.port))
+            .map_err(WorldError::doing(format!("writing {}", path.display())))?;
+        let add = format!(
+            "tc filter add dev {} {} bpf direct-action object-file {} section {}",
+            plan.dev,
+            plan.hook.word(),
+            path.display(),
+            bpf_object::SECTION
+        );
+        let qdisc = format!("tc qdisc replace dev {} clsact", plan.dev);
+        for text in [qdisc, add] {
+            command::run_successfully(&host, &self.folder, &text)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn host(&self, name: &str) -> Result<Arc<HostNamespace>, WorldError> {
+        self.hosts
+            .get(name)
+            .cloned()
+            .ok_or_else(|| WorldError::new(format!("there is no host {name}")))
+    }
+
+    /// The path of a file in a program's folder.
+    pub(crate) fn program_file(&self, program: &str, file: &str) -> PathBuf {
+        program::folder(&self.folder, program).join(file)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    /// Whether the test must be skipped because namespaces are not permitted; says so. In CI that is a failure.
+    pub(crate) fn needs_namespaces() -> bool {
+        match super::HostNamespace::create("probe") {
+            Ok(_) => false,
+            Err(error) => {
+                assert!(
+                    std::env::var_os("CI").is_none(),
+                    "network namespaces are not permitted: {error}"
+                );
+                eprintln!("skipped: network namespaces are not permitted: {error}");
+                true
+            }
+        }
+    }
+}

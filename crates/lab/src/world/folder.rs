@@ -1,0 +1,93 @@
+//! The folder of a run below the system's temporary folder, and what is shared by its experiments.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+use super::program;
+use crate::LabError;
+
+/// The name's beginning; the process id and a random part follow.
+const PREFIX: &str = "transect-lab-";
+
+/// A temporary folder that is removed with the value, and a MariaDB data folder to copy from.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    folder: TempDir,
+    mariadb: OnceLock<Result<PathBuf, String>>,
+}
+
+impl RunFolder {
+    /// Makes the folder, and removes those of runs that were killed.
+    pub(crate) fn create() -> Result<Self, LabError> {
+        let parent = std::env::temp_dir();
+        remove_stale(&parent);
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("{PREFIX}{}-", std::process::id()))
+            .tempdir_in(&parent)
+            .map_err(|source| LabError::Temporary {
+                path: parent,
+                source,
+            })?;
+        Ok(RunFolder {
+            folder,
+            mariadb: OnceLock::new(),
+        })
+    }
+
+    /// A new folder for one experiment.
+    pub(crate) fn experiment(&self, name: &str) -> Result<PathBuf, LabError> {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir(&path).map_err(|source| LabError::Temporary {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(path)
+    }
+
+    /// A MariaDB data folder with the system tables, made at first use.
+    pub(super) fn mariadb_template(&self) -> Result<&Path, super::WorldError> {
+        self.mariadb
+            .get_or_init(|| program::install_mariadb(&self.folder.path().join("mariadb-template")))
+            .as_deref()
+            .map_err(|error| super::WorldError(error.clone()))
+    }
+}
+
+/// Removes folders of processes that are no more. Best effort: another user's are not ours to remove.
+fn remove_stale(parent: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let pid = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX))
+            .and_then(|rest| rest.split('-').next())
+            .and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_dead_runs_are_removed_and_of_living_ones_kept() {
+        let parent = tempfile::tempdir().unwrap();
+        // Process ids end at 4194304 (PID_MAX_LIMIT).
+        let dead = parent.path().join(format!("{PREFIX}4999999-x"));
+        let alive = parent
+            .path()
+            .join(format!("{PREFIX}{}-x", std::process::id()));
+        std::fs::create_dir(&dead).unwrap();
+        std::fs::create_dir(&alive).unwrap();
+        remove_stale(parent.path());
+        assert!(!dead.exists() && alive.exists());
+    }
+}
