@@ -3,6 +3,7 @@
 
 mod headline;
 mod journey;
+mod route;
 mod words;
 
 use transect_path::{Outcome, Report, RuleRef, Setting, SettingKind, Verdict};

@@ -3,8 +3,9 @@
 //! Only what the verdict holds is drawn: hosts and points that its bracket, its `reached` list and its evidence name.
 //! Points about which nothing is known are drawn as one line.
 
-use transect_path::{Certainty, Direction, Half, HostEdge, Outcome, Point, Side, Verdict};
+use transect_path::{Certainty, Direction, HostEdge, Outcome, Point, Side, Verdict};
 
+use super::route::route;
 use super::words;
 use crate::page::display_width;
 use crate::{Color, Page};
@@ -45,8 +46,7 @@ pub(super) fn journey(hosts: &[String], verdict: &Verdict) -> Vec<Stop> {
     let bracket = verdict
         .between
         .as_ref()
-        .and_then(|[from, to]| Some((position(&route, from)?, position(&route, to)?)))
-        .filter(|(from, to)| from <= to);
+        .and_then(|between| bracket(&route, between));
     // Where the verdict names one point of the bracket, the packets passed what is before it and never came behind it.
     let named = route.iter().position(|(host, point)| {
         verdict.point == Some(*point) && verdict.host.as_ref() == Some(host)
@@ -80,7 +80,9 @@ pub(super) fn journey(hosts: &[String], verdict: &Verdict) -> Vec<Stop> {
                     && stop.fate == fate
                     && stop.notes.is_empty()
                     && notes.is_empty()
-                    && fate != Fate::Died =>
+                    && fate != Fate::Died
+                    // What an application answers is another packet.
+                    && stop.last != Point::AppReceive =>
             {
                 stop.last = *point;
             }
@@ -96,130 +98,24 @@ pub(super) fn journey(hosts: &[String], verdict: &Verdict) -> Vec<Stop> {
     stops
 }
 
-/// Every point that the packets would have passed, on the hosts that the verdict names, in order.
-fn route(hosts: &[String], verdict: &Verdict, direction: Direction) -> Vec<(String, Point)> {
-    let mut senders = Vec::new();
-    let mut routers = Vec::new();
-    let mut receivers = Vec::new();
-    let mut edges: Vec<&HostEdge> = verdict
-        .between
-        .iter()
-        .flatten()
-        .chain(
-            verdict
-                .reached
-                .iter()
-                .filter(|reached| reached.direction == direction)
-                .map(|reached| &reached.point),
-        )
-        .collect();
-    edges.extend(witnesses(verdict, &edges));
-    let mut labels: Vec<&String> = hosts.iter().collect();
-    for edge in &edges {
-        if edge.host != "network" && !labels.contains(&&edge.host) {
-            labels.push(&edge.host);
-        }
-    }
-    for label in labels {
-        let points = || {
-            edges
-                .iter()
-                .filter(|edge| edge.host == *label)
-                .map(|edge| edge.edge.point)
-        };
-        let sends = points().any(|point| point.half() == Half::Sending);
-        let receives = points().any(|point| point.half() == Half::Receiving);
-        let forwards = points().any(|point| point == Point::Forward);
-        match (sends, receives) {
-            _ if forwards => routers.push(label),
-            (true, true) if talks_to_itself(verdict) => {
-                senders.push(label);
-                receivers.push(label);
-            }
-            (true, true) => routers.push(label),
-            (true, false) => senders.push(label),
-            (false, true) => receivers.push(label),
-            (false, false) => {}
-        }
-    }
-    let mut route: Vec<(String, Point)> = Vec::new();
-    for (labels, walk) in [
-        (senders, Point::sending()),
-        (routers, Point::forwarding()),
-        (receivers, Point::receiving()),
-    ] {
-        for label in labels {
-            // Nothing stands between a host and itself.
-            if route.last().is_some_and(|(host, _)| host != label) {
-                route.push(("network".to_owned(), Point::Network));
-            }
-            route.extend(
-                walk.iter()
-                    .filter(|point| **point != Point::TxCompletion)
-                    .map(|point| (label.clone(), *point)),
-            );
-        }
-    }
-    if edges.iter().any(|edge| edge.host == "network")
-        && !route.iter().any(|(host, _)| host == "network")
-    {
-        let network = ("network".to_owned(), Point::Network);
-        match route.first() {
-            Some((_, point)) if point.half() == Half::Receiving => route.insert(0, network),
-            _ => route.push(network),
-        }
-    }
-    route
-}
-
-/// Edges of hosts that stand in the evidence alone. The bracket says on which side of it they must be: what lies before a
-/// receiver sends, what lies behind a sender receives; evidence about the other direction is not mistaken for this one.
-fn witnesses<'a>(verdict: &'a Verdict, known: &[&HostEdge]) -> Vec<&'a HostEdge> {
-    let Some([from, _]) = &verdict.between else {
-        return Vec::new();
-    };
-    let wanted = match from.edge.point.half() {
-        Half::Sending => Half::Receiving,
-        Half::Receiving => Half::Sending,
-        Half::Network => return Vec::new(),
-    };
-    verdict
-        .evidence
-        .iter()
-        .filter_map(|item| item.edge.as_ref())
-        .filter(|edge| {
-            edge.edge.point.half() == wanted && known.iter().all(|other| other.host != edge.host)
+/// The bracket in halves of steps: twice the index of an edge's point in the route, one more where the point is left.
+fn bracket(route: &[(String, Point)], between: &[HostEdge; 2]) -> Option<(usize, usize)> {
+    let [from, to] = between;
+    let find = |edge: &HostEdge, start: usize| {
+        let index = route
+            .iter()
+            .skip(start)
+            .position(|(host, point)| *host == edge.host && *point == edge.edge.point)?
+            .saturating_add(start);
+        Some(match edge.edge.side {
+            Side::Entered => (index, 2 * index),
+            Side::Left => (index, 2 * index + 1),
         })
-        .collect()
-}
-
-/// Whether both ends of the flow are one host: packets over its loopback pass its sending half and then its receiving one.
-fn talks_to_itself(verdict: &Verdict) -> bool {
-    let crosses = verdict.between.as_ref().is_some_and(|[from, to]| {
-        from.host == to.host
-            && from.edge.point.half() == Half::Sending
-            && to.edge.point.half() == Half::Receiving
-    });
-    let address = |end: &str| {
-        end.rsplit_once(':')
-            .map_or(end.to_owned(), |(address, _)| address.to_owned())
     };
-    crosses
-        || verdict
-            .flow
-            .as_ref()
-            .is_some_and(|flow| address(&flow.client) == address(&flow.server))
-}
-
-/// Twice the index of the edge's point, one more where the point is left.
-fn position(route: &[(String, Point)], edge: &HostEdge) -> Option<usize> {
-    let index = route
-        .iter()
-        .position(|(host, point)| *host == edge.host && *point == edge.edge.point)?;
-    Some(match edge.edge.side {
-        Side::Entered => 2 * index,
-        Side::Left => 2 * index + 1,
-    })
+    let (index, from) = find(from, 0)?;
+    // The network may stand on both sides of a host; the second edge lies behind the first.
+    let (_, to) = find(to, index)?;
+    (from <= to).then_some((from, to))
 }
 
 /// What meters counted at a point: intervals of the evidence, and how far packets of this direction got.

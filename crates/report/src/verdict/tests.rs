@@ -394,6 +394,55 @@ fn a_host_that_talks_to_itself_sends_and_then_receives() {
 }
 
 #[test]
+fn from_one_capture_alone_the_server_or_its_answer_may_have_died() {
+    let mut verdict = seed().verdicts.remove(0);
+    verdict.between = Some([edge("server/tap_in/left"), edge("network/network/left")]);
+    verdict.host = None;
+    verdict.point = None;
+    verdict.cause = None;
+    verdict.reached.remove(0);
+    verdict.evidence = vec![verdict.evidence[1].clone()];
+    verdict.alternatives = vec![Alternative {
+        cause: CauseId::NoListener,
+        host: Some("server".to_owned()),
+        point: Some(Point::SocketLookup),
+        rule: None,
+        setting: None,
+        tell: "ss -l".to_owned(),
+    }];
+    let text = at_width(&report(verdict), 100);
+    let path = "
+  server │ wire_in … backlog
+         ● tap_in                   7 passed (capture/eth0)
+         ? tc_ingress … app_receive died here or at another point marked ?
+         ? app_send … wire_out      died here or at another point marked ?
+         ? network                  died here or at another point marked ?
+";
+    assert!(text.contains(path), "{text}");
+}
+
+#[test]
+fn a_router_is_passed_once() {
+    let mut verdict = seed().verdicts.remove(0);
+    verdict.between = Some([edge("router/tap_in/left"), edge("router/tap_out/left")]);
+    verdict.host = Some("router".to_owned());
+    verdict.point = Some(Point::Forward);
+    verdict.reached.remove(1);
+    verdict.evidence.truncate(1);
+    let text = at_width(&report(verdict), 100);
+    let path = "
+  client │ app_send … qdisc
+         ● tap_out                 7 passed (capture/eth0)
+         │ driver_out … wire_out
+         │ network
+  router │ wire_in … route_input
+         ✗ forward                 died here
+         ┆ post_routing … wire_out never came here
+";
+    assert!(text.contains(path), "{text}");
+}
+
+#[test]
 fn many_verdicts_are_counted_and_the_least_bad_left_out() {
     let lost = seed().verdicts.remove(0);
     let mut delivered = bare(Outcome::Delivered, Symptom::None);
