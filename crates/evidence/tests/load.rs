@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use transect_config::IpVersion;
 use transect_config::rules::Counter;
 use transect_evidence::bundle::{
@@ -274,6 +275,39 @@ fn a_folder_of_two_hosts_is_two_hosts() {
         })
         .collect();
     assert_eq!(hosts, [("client", 1, 2), ("server", 1, 1)]);
+}
+
+#[test]
+fn the_order_in_which_a_folder_lists_its_files_does_not_matter() {
+    let files = ["nstat.1", "nstat.2", "nstat.10", "a.nft", "b.ss", "c.txt"];
+    let from = [
+        "nstat.txt",
+        "nstat.txt",
+        "nstat.txt",
+        "nft.txt",
+        "ss-one-line.txt",
+        "nstat-z.txt",
+    ];
+    let made = |order: &[usize]| {
+        let folder = tempfile::tempdir().unwrap();
+        for &index in order {
+            let phase = if files[index] == "nstat.10" {
+                "after"
+            } else {
+                "before"
+            };
+            fs::copy(
+                tools().join(phase).join(from[index]),
+                folder.path().join(files[index]),
+            )
+            .unwrap();
+        }
+        let evidence = explain(&[format!("server={}", folder.path().display())]);
+        format!("{:?} {:?}", evidence.hosts[0].readings, evidence.problems)
+    };
+    let forwards = made(&[0, 1, 2, 3, 4, 5]);
+    assert_eq!(forwards, made(&[5, 4, 3, 2, 1, 0]));
+    assert_eq!(forwards, made(&[3, 0, 5, 2, 4, 1]));
 }
 
 #[test]
@@ -591,4 +625,77 @@ fn a_hostile_archive_touches_nothing_outside() {
     );
     assert!(!folder.path().join("evil").exists());
     assert!(problems(&evidence)[0].contains("\"hosts\" is not a regular file"));
+}
+
+/// The fixtures' files, so that damage is done to something real.
+fn fixtures() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = ["before", "after"]
+        .iter()
+        .flat_map(|phase| fs::read_dir(tools().join(phase)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.push(tools().join("server.pcap"));
+    files.sort();
+    files
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn damage_to_real_files_never_panics(
+        which in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let fixtures = fixtures();
+        let path = which.get(&fixtures);
+        let mut bytes = fs::read(path).unwrap();
+        prop_assume!(!bytes.is_empty());
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(cut.index(bytes.len() + 1));
+        let folder = tempfile::tempdir().unwrap();
+        let name = path.file_name().unwrap();
+        fs::write(folder.path().join(name), &bytes).unwrap();
+        // Something else that is whole must be there all the same.
+        fs::copy(tools().join("after/proc-net-snmp6"), folder.path().join("whole")).unwrap();
+        let evidence = explain(&[format!("server={}", folder.path().display())]);
+        let reading = evidence.host("server").unwrap().last().unwrap();
+        prop_assert!(reading.counters.get("Ip6InReceives").is_some());
+    }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn damage_to_a_bundle_never_panics(
+        which in any::<prop::sample::Index>(),
+        bytes in prop::collection::vec(any::<u8>(), 0..40),
+        kept in any::<prop::sample::Index>(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let bundle = folder.path().join("bundle");
+        write_bundle(&bundle, "server");
+        let mut files = Vec::new();
+        let mut folders = vec![bundle.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { folders.push(path) } else { files.push(path) }
+            }
+        }
+        files.sort();
+        let path = which.get(&files);
+        let mut content = fs::read(path).unwrap();
+        content.truncate(kept.index(content.len() + 1));
+        content.extend(bytes);
+        fs::write(path, content).unwrap();
+        let evidence = explain(&[bundle.display().to_string()]);
+        prop_assert!(evidence.hosts[0].readings.len() >= 4);
+    }
 }
