@@ -47,8 +47,12 @@ pub(crate) struct Suspicion {
     pub(crate) certain: bool,
     /// Interfaces by which the packets came into a host, and by which they left it.
     pub(crate) interfaces: Vec<Passage>,
-    /// Addresses of the same flow on a host, where translated.
-    pub(crate) translated: Vec<(usize, Tuple)>,
+    /// The packets' addresses as they come to a host, where they are not those at the client.
+    pub(crate) arriving: Vec<(usize, Tuple)>,
+    /// The packets' addresses behind PRE_ROUTING of a host, where it translates them.
+    pub(crate) routed: Vec<(usize, Tuple)>,
+    /// Whether anything of the other direction was seen: then connection tracking may know the flow.
+    pub(crate) answered: bool,
 }
 
 /// The interfaces that packets of one direction use on one host.
@@ -101,10 +105,16 @@ impl<'a> Case<'a> {
             .inside(self.suspicion.bracket, host, point)
     }
 
-    /// Source and destination as they are on this host.
+    /// Source and destination as the packets come to this host.
+    pub(crate) fn arriving_at(&self, host: usize) -> Tuple {
+        let other = self.suspicion.arriving.iter().find(|(at, _)| *at == host);
+        other.map_or(self.suspicion.sample.tuple, |&(_, tuple)| tuple)
+    }
+
+    /// Source and destination as this host routes and delivers the packets: behind its own translation.
     pub(crate) fn tuple_at(&self, host: usize) -> Tuple {
-        let translated = self.suspicion.translated.iter().find(|(at, _)| *at == host);
-        translated.map_or(self.suspicion.sample.tuple, |&(_, tuple)| tuple)
+        let translated = self.suspicion.routed.iter().find(|(at, _)| *at == host);
+        translated.map_or_else(|| self.arriving_at(host), |&(_, tuple)| tuple)
     }
 
     pub(crate) fn source_at(&self, host: usize) -> IpAddr {

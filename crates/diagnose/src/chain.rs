@@ -85,6 +85,13 @@ impl Chain {
         Some(Position(2 * at + usize::from(edge.side == Side::Left)))
     }
 
+    /// Whether both the host that sends and the host that receives were observed.
+    pub(crate) fn ends_observed(&self) -> bool {
+        let observed =
+            |station: Option<&Station>| station.is_some_and(|station| station.host.is_some());
+        observed(self.stations.first()) && observed(self.stations.last())
+    }
+
     /// The first edge of the chain.
     pub(crate) fn start(&self) -> Position {
         Position(0)

@@ -15,6 +15,9 @@ use crate::unseen_flow;
 use crate::world::World;
 use transect_evidence::Evidence;
 
+/// Beyond so many conversations flows without a flaw are counted by their addresses, translated or not.
+const MOST_TRANSLATED: usize = 20_000;
+
 /// How many times of lost packets a group remembers.
 const MOST_TIMES: usize = 4096;
 
@@ -27,9 +30,18 @@ pub fn explain(evidence: &Evidence) -> Report {
     let groups = flow::group(&world);
     let mut delivered = Delivered::default();
     let mut suspects: Vec<&Vec<Place>> = Vec::new();
+    let mut rule_sets = evidence.hosts.iter().flat_map(|host| &host.readings);
+    let translated = rule_sets.any(|reading| {
+        reading
+            .rules
+            .as_deref()
+            .is_some_and(crate::nat::changes_addresses)
+    });
     for (tuple, places) in &groups {
+        // Behind a translation one flow has two names, so that flows have to be built to be counted.
+        let countable = !translated || groups.len() > MOST_TRANSLATED;
         // Clean in every capture: nothing to find, and nothing to build.
-        if tuple.protocol == protocol::TCP && places.iter().all(|place| place.clean) {
+        if countable && tuple.protocol == protocol::TCP && places.iter().all(|place| place.clean) {
             delivered.count(places);
         } else {
             suspects.push(places);

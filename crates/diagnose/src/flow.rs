@@ -10,6 +10,7 @@ use transect_packet::{Endpoint, FrameDirection, Tuple, protocol};
 use transect_path::{Direction, Flow, Point, Timestamp, What};
 
 use crate::chain::{Chain, Role};
+use crate::nat::behind_pre_routing;
 use crate::route::hops;
 use crate::world::World;
 
@@ -170,6 +171,7 @@ impl FlowView {
         let mut senders = Vec::new();
         let mut forwarders = Vec::new();
         let mut receivers = Vec::new();
+        let mut targets = Vec::new();
         for host in world.hosts() {
             let traffic = self.traffic(host, direction);
             let on_host = match direction {
@@ -178,6 +180,14 @@ impl FlowView {
             };
             let source = world.owns(host, on_host.source.address);
             let destination = world.owns(host, on_host.destination.address);
+            if let Some(behind) = self.translated_through(world, host) {
+                forwarders.push(host);
+                targets.extend(world.owners(match direction {
+                    Direction::ToServer => behind.destination.address,
+                    Direction::ToClient => behind.source.address,
+                }));
+                continue;
+            }
             match role(traffic, source, destination) {
                 Roles::Sender => senders.push(host),
                 Roles::Receiver => receivers.push(host),
@@ -196,6 +206,14 @@ impl FlowView {
             &mut forwarders,
             &mut receivers,
         );
+        // Behind a translation packets go to whoever has the address that they carry then.
+        if receivers.is_empty() {
+            receivers.extend(
+                targets
+                    .into_iter()
+                    .filter(|host| !forwarders.contains(host)),
+            );
+        }
         let sender = senders.first().copied();
         let receiver = receivers.first().copied();
         let planned = sender
@@ -224,6 +242,30 @@ impl FlowView {
         nodes.extend(forwarders.into_iter().map(|host| (host, Role::Forwarder)));
         nodes.extend(receiver.map(|host| (host, Role::Receiver)));
         nodes
+    }
+
+    /// The flow's addresses (client to server) behind a host that gives the packets to its own address to somebody else.
+    fn translated_through(&self, world: &World<'_>, host: usize) -> Option<Tuple> {
+        let mut tuples = self
+            .seen
+            .iter()
+            .filter(|seen| seen.host == host)
+            .map(|seen| seen.conversation.tuple);
+        let arriving = self.tuple_on(host);
+        let other = tuples.find(|tuple| *tuple != arriving);
+        if world.owns(host, arriving.destination.address) != Some(true) {
+            return None;
+        }
+        let behind = other.unwrap_or_else(|| {
+            behind_pre_routing(
+                world,
+                host,
+                arriving,
+                None,
+                self.last().unwrap_or(Timestamp::MAX),
+            )
+        });
+        (world.owns(host, behind.destination.address) == Some(false)).then_some(behind)
     }
 
     /// The chain of points that packets of this direction pass.

@@ -375,7 +375,10 @@ fn next(verdict: &Verdict, candidates: &[Candidate], suspicion: &Suspicion) -> O
         .between(suspicion.bracket)
         .iter()
         .any(|station| station.host.is_none());
-    Some(if network {
+    Some(if network && !suspicion.chain.ends_observed() {
+        "observe the other end as well (--netns for each host), or capture there at the same time"
+            .to_owned()
+    } else if network {
         format!(
             "observe the hosts between {lower} and {upper} as well (--netns for each), or capture on both ends at once"
         )

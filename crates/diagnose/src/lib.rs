@@ -22,6 +22,7 @@ mod finding;
 mod flow;
 mod identity;
 mod judge;
+mod nat;
 mod refusal;
 mod route;
 mod stall;

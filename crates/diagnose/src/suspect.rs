@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use transect_evidence::conversation::{Note, Tally};
-use transect_packet::protocol;
+use transect_packet::{Tuple, protocol};
 use transect_path::{Direction, Edge, Point, Timestamp, What};
 use transect_walk::routing::{RouteDecision, RouteQuery, route};
 
 use crate::case::{Passage, Sample, Suspicion};
 use crate::chain::{Bracket, Chain, Meter, Role};
 use crate::flow::{FlowView, Seen, TapEnd};
+use crate::nat::behind_pre_routing;
 use crate::world::{Window, World, count, ip_counter};
 
 /// What one tap saw of the class in question.
@@ -296,21 +297,18 @@ impl<'w, 'v> Draft<'w, 'v> {
         let mut meters = self.meters.clone();
         meters.sort_by_key(|meter| meter.position);
         let bracket = Bracket::find(&self.chain, &meters, self.sent.max(1));
-        let interfaces = self
+        let interfaces: Vec<Passage> = self
             .nodes
             .iter()
             .map(|&(host, role)| passage(&self, host, role))
             .collect();
-        let translated = self
-            .nodes
-            .iter()
-            .map(|&(host, _)| (host, self.view.tuple_on(host)))
-            .filter(|(_, tuple)| *tuple != self.view.tuple)
-            .map(|(host, tuple)| match self.direction {
-                Direction::ToServer => (host, tuple),
-                Direction::ToClient => (host, tuple.reversed()),
-            })
-            .collect();
+        let (arriving, routed) = addresses(&self, &interfaces, window);
+        let answered = self.nodes.iter().any(|&(host, _)| {
+            self.view
+                .tallies(host, self.direction.reversed())
+                .next()
+                .is_some()
+        });
         Suspicion {
             what: self.what,
             direction: self.direction,
@@ -323,7 +321,9 @@ impl<'w, 'v> Draft<'w, 'v> {
             window,
             certain,
             interfaces,
-            translated,
+            arriving,
+            routed,
+            answered,
         }
     }
 }
@@ -414,6 +414,48 @@ fn passage(draft: &Draft<'_, '_>, host: usize, role: Role) -> Passage {
         input,
         output,
     }
+}
+
+/// The packets' addresses as they come to each host, and as each host routes them, where they are not those at the client.
+fn addresses(
+    draft: &Draft<'_, '_>,
+    interfaces: &[Passage],
+    window: Window,
+) -> (Vec<(usize, Tuple)>, Vec<(usize, Tuple)>) {
+    let plain = draft.view.directed(draft.direction);
+    let (mut arriving, mut routed) = (Vec::new(), Vec::new());
+    for (&(host, role), passage) in draft.nodes.iter().zip(interfaces) {
+        let near_client = draft.view.tuple_on(host);
+        let of_host = draft.view.seen.iter().filter(|seen| seen.host == host);
+        let other = of_host
+            .map(|seen| seen.conversation.tuple)
+            .find(|tuple| *tuple != near_client);
+        let (comes, goes) = match draft.direction {
+            Direction::ToServer => {
+                let input = passage.input.as_deref();
+                let goes = match (other, role) {
+                    (Some(other), _) => other,
+                    (None, Role::Sender) => near_client,
+                    (None, _) => {
+                        behind_pre_routing(draft.world, host, near_client, input, window.to)
+                    }
+                };
+                (near_client, goes)
+            }
+            // Answers come with the addresses of the far side and are translated back.
+            Direction::ToClient => (
+                other.unwrap_or(near_client).reversed(),
+                near_client.reversed(),
+            ),
+        };
+        if comes != plain {
+            arriving.push((host, comes));
+        }
+        if goes != comes {
+            routed.push((host, goes));
+        }
+    }
+    (arriving, routed)
 }
 
 fn sample(draft: &Draft<'_, '_>) -> Sample {

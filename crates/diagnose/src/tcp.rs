@@ -665,12 +665,19 @@ impl<'w, 'v> Tcp<'w, 'v> {
     fn stuck(&self, direction: Direction) -> Option<Stuck> {
         let sightings = self.sockets_at(direction.reversed());
         let resends = |socket: &Socket| {
-            socket
+            let tcp = socket.tcp.as_deref();
+            let on = socket
                 .timer
-                .is_some_and(|timer| timer.kind == TimerKind::On && timer.retransmits > 0)
-                || socket.tcp.as_ref().is_some_and(|tcp| {
-                    tcp.retrans_out.unwrap_or(0) > 0 || tcp.backoff.unwrap_or(0) > 0
-                })
+                .is_some_and(|timer| timer.kind == TimerKind::On && timer.retransmits > 0);
+            // A segment that Netfilter refuses (EPERM) was never sent, so TCP probes as if the window were closed; it is not.
+            let refused = socket
+                .timer
+                .is_some_and(|timer| timer.kind == TimerKind::Persist)
+                && tcp.is_some_and(|tcp| tcp.snd_wnd.is_some_and(|window| window > 0));
+            let again = tcp.is_some_and(|tcp| {
+                tcp.retrans_out.unwrap_or(0) > 0 || tcp.backoff.unwrap_or(0) > 0
+            });
+            on || refused || again
         };
         let mut found = None;
         for (_, socket) in sightings {

@@ -44,6 +44,8 @@ pub(crate) type Bounds<'e, T> = ((&'e Reading, T), (&'e Reading, T));
 pub(crate) struct World<'e> {
     pub(crate) evidence: &'e Evidence,
     pub(crate) labels: Vec<String>,
+    /// Hosts that have rules which change destinations.
+    translates: Vec<bool>,
 }
 
 impl<'e> World<'e> {
@@ -53,12 +55,32 @@ impl<'e> World<'e> {
             .iter()
             .map(|host| host.label.clone())
             .collect();
-        World { evidence, labels }
+        let translates = evidence
+            .hosts
+            .iter()
+            .map(|host| {
+                let mut rules = host
+                    .readings
+                    .iter()
+                    .filter_map(|reading| reading.rules.as_deref());
+                rules.any(crate::nat::changes_destinations)
+            })
+            .collect();
+        World {
+            evidence,
+            labels,
+            translates,
+        }
     }
 
     /// The evidence of one host.
     pub(crate) fn host(&self, host: usize) -> &'e HostEvidence {
         &self.evidence.hosts[host]
+    }
+
+    /// Whether the host has rules that change destinations.
+    pub(crate) fn translates(&self, host: usize) -> bool {
+        self.translates[host]
     }
 
     /// Indexes of all hosts.
@@ -234,10 +256,11 @@ pub(crate) fn bounds_line(
     }
 }
 
-/// `1 packet`, `7 packets`.
+/// `1 packet`, `7 packets`, `3 echo replies`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
-    match number {
-        1 => format!("1 {noun}"),
-        _ => format!("{number} {noun}s"),
+    match (number, noun.strip_suffix("ly")) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{number} {stem}lies"),
+        (_, None) => format!("{number} {noun}s"),
     }
 }

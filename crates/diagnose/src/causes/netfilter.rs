@@ -6,7 +6,7 @@
 use transect_config::rules::{
     Action, AddressKind, CtStates, RuleDelta, RuleSet, TcpFlags, counter_deltas,
 };
-use transect_path::{Contradiction, Edge, Hook, Point, RuleRef, Timestamp, What};
+use transect_path::{Contradiction, Edge, Hook, Point, RuleBackend, RuleRef, Timestamp, What};
 use transect_walk::netfilter::{AddressFamily, Decision, PacketFacts, evaluate};
 
 use crate::case::Case;
@@ -165,6 +165,10 @@ fn counted(
         .iter()
         .find(|delta| same(&delta.rule, &decision.rule))
         .or_else(|| deltas.iter().find(same_words))?;
+    // nf_tables keeps no counters for policies, though iptables-nft-save prints them, as zero.
+    if decision.rule.number.is_none() && decision.rule.backend != RuleBackend::IptablesLegacy {
+        return None;
+    }
     let packets = delta.packets?;
     // With one reading there is no difference, unless the rule came during the observation.
     if series.len() < 2 && delta.appeared.is_none() {
@@ -218,7 +222,10 @@ fn due(case: &Case<'_>, delta: &RuleDelta, series: &[(Timestamp, &RuleSet)]) -> 
 /// What is known of the lost packets when a hook of a host looks at them.
 fn facts(case: &Case<'_>, host: usize, hook: Hook) -> PacketFacts {
     let sample = &case.suspicion.sample;
-    let tuple = case.tuple_at(host);
+    let tuple = match hook {
+        Hook::Ingress | Hook::PreRouting => case.arriving_at(host),
+        _ => case.tuple_at(host),
+    };
     let family = if case.v6() {
         AddressFamily::Ip6
     } else {
@@ -289,6 +296,13 @@ fn states(case: &Case<'_>) -> CtStates {
     match case.suspicion.what {
         What::Syn => open.union(CtStates::NEW),
         What::IcmpError => open.union(CtStates::RELATED),
+        // A flow that was never answered stays NEW, however many packets it has.
+        What::Datagram | What::EchoRequest
+            if !case.suspicion.answered
+                && case.suspicion.direction == transect_path::Direction::ToServer =>
+        {
+            open.union(CtStates::NEW)
+        }
         What::Datagram | What::EchoRequest
             if case.suspicion.direction == transect_path::Direction::ToServer =>
         {

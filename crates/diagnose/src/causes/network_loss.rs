@@ -12,6 +12,11 @@ pub(crate) fn examine(case: &Case<'_>) -> Vec<Finding> {
     if !case.possible_at(None, Point::Network) {
         return Vec::new();
     }
+    // Behind an end that was not observed there is more than a network.
+    let ends = case.suspicion.chain.ends_observed();
+    if !ends {
+        return Vec::new();
+    }
     let mut finding = Finding::new(CauseId::NetworkLoss, None, Point::Network, TELL);
     finding.prediction = Prediction::Possible;
     let stations = case.suspicion.chain.between(case.suspicion.bracket);
