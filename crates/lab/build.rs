@@ -10,7 +10,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut files: Vec<PathBuf> = fs::read_dir(&folder)?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "toml")
+    });
     files.sort();
     let mut code = String::from("&[\n");
     for path in &files {
@@ -18,6 +21,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         writeln!(code, "    ({name:?}, include_str!({path:?})),")?;
     }
     code.push_str("]\n");
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("experiments.rs"), code)?;
+    fs::write(
+        Path::new(&env::var("OUT_DIR")?).join("experiments.rs"),
+        code,
+    )?;
     Ok(())
 }
