@@ -206,6 +206,18 @@ impl FlowView {
             &mut forwarders,
             &mut receivers,
         );
+        // Two captures alone, and one of them shows nothing of the flow: it is the other end's.
+        if let Some(peer) = self.silent_peer(world) {
+            let (near, far) = match direction {
+                Direction::ToServer => (&mut senders, &mut receivers),
+                Direction::ToClient => (&mut receivers, &mut senders),
+            };
+            if far.is_empty() {
+                far.push(peer);
+            } else if near.is_empty() {
+                near.push(peer);
+            }
+        }
         // Behind a translation packets go to whoever has the address that they carry then.
         if receivers.is_empty() {
             receivers.extend(
@@ -242,6 +254,22 @@ impl FlowView {
         nodes.extend(forwarders.into_iter().map(|host| (host, Role::Forwarder)));
         nodes.extend(receiver.map(|host| (host, Role::Receiver)));
         nodes
+    }
+
+    /// The one host with a capture, of unknown addresses, that saw nothing of the flow.
+    fn silent_peer(&self, world: &World<'_>) -> Option<usize> {
+        let mut silent = world.hosts().filter(|&host| {
+            let captured = world
+                .host(host)
+                .captures
+                .iter()
+                .any(|capture| capture.point.is_none());
+            captured
+                && !self.seen.iter().any(|seen| seen.host == host)
+                && world.owns(host, self.tuple.destination.address).is_none()
+        });
+        let only = silent.next()?;
+        silent.next().is_none().then_some(only)
     }
 
     /// The flow's addresses (client to server) behind a host that gives the packets to its own address to somebody else.

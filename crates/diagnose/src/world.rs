@@ -157,11 +157,22 @@ impl<'e> World<'e> {
             .find_map(|reading| reading.config.as_deref())
     }
 
-    /// Whether the address is one of this host's own. None: its addresses were not read.
+    /// Whether the address is one of this host's own, by its configuration, else by what its captures say of their
+    /// interfaces. None: its addresses are not known.
     pub(crate) fn owns(&self, host: usize, address: IpAddr) -> Option<bool> {
-        let config = self.any_config(host)?;
-        let addresses = config.addresses.as_ref()?;
-        Some(addresses.iter().any(|own| own.local == address))
+        let config = self
+            .any_config(host)
+            .and_then(|config| config.addresses.as_ref());
+        if let Some(addresses) = config {
+            return Some(addresses.iter().any(|own| own.local == address));
+        }
+        let captures = self.host(host).captures.iter();
+        let mut addresses = captures
+            .flat_map(|capture| capture.ledger.interfaces())
+            .flat_map(|interface| interface.addresses.iter())
+            .peekable();
+        addresses.peek()?;
+        Some(addresses.any(|own| *own == address))
     }
 
     /// The observed hosts that have this address.
