@@ -272,7 +272,18 @@ fn look(field: Field, facts: &PacketFacts) -> Look<'_> {
             false => number(value),
         }
     };
-    const WITH_PORTS: &[u8] = &[6, 17, 33, 132, 136];
+    // Rules name the protocol before the port, all but nft's `th`, which takes what stands there: for ICMP type, code and
+    // checksum.
+    const WITH_PORTS: [u8; 5] = [6, 17, 33, 132, 136];
+    let port = |value: Option<u16>| {
+        let later = facts.fragment_offset.is_some_and(|offset| offset != 0);
+        let other = facts.protocol.is_some_and(|p| !WITH_PORTS.contains(&p));
+        match (later, other) {
+            (true, _) => Look::Absent,
+            (false, true) => Look::Unknown,
+            (false, false) => number(value.map(u64::from)),
+        }
+    };
     let kind = |known: Option<AddressKind>, address: Option<IpAddr>| {
         let multicast = address
             .is_some_and(|a| a.is_multicast())
@@ -299,8 +310,8 @@ fn look(field: Field, facts: &PacketFacts) -> Look<'_> {
             ),
         },
         Field::Protocol => number(facts.protocol.map(u64::from)),
-        Field::SourcePort => transport(WITH_PORTS, facts.source_port.map(u64::from)),
-        Field::DestinationPort => transport(WITH_PORTS, facts.destination_port.map(u64::from)),
+        Field::SourcePort => port(facts.source_port),
+        Field::DestinationPort => port(facts.destination_port),
         Field::TcpFlags => transport(&[6], facts.tcp_flags.map(|flags| flags.0.into())),
         Field::IcmpType => transport(&[1], facts.icmp_type.map(u64::from)),
         Field::IcmpCode => transport(&[1], facts.icmp_code.map(u64::from)),
@@ -386,7 +397,10 @@ mod tests {
             protocol: Some(1),
             ..facts()
         };
-        assert_eq!(ask(&test, &icmp), Ternary::No);
+        // nft's `th dport` reads the ICMP checksum.
+        assert_eq!(ask(&test, &icmp), Ternary::Maybe);
+        let flags = Match::field(Field::TcpFlags, [Value::Number(2)], true);
+        assert_eq!(ask(&flags, &icmp), Ternary::No);
         let fragment = PacketFacts {
             fragment_offset: Some(185),
             ..facts()

@@ -132,8 +132,12 @@ fn read(family: Family, module: &str, word: &str, arguments: &[&str]) -> Option<
         ("state", "--state") | ("conntrack", "--ctstate") => field(Field::CtState, states(first?)?),
         ("mark", "--mark") => masked(Field::Mark, first?)?,
         ("connmark", "--mark") => masked(Field::ConnectionMark, first?)?,
-        ("addrtype", "--src-type") => field(Field::SourceKind, kinds(first?)?),
-        ("addrtype", "--dst-type") => field(Field::DestinationKind, kinds(first?)?),
+        ("addrtype", "--src-type") => {
+            address_kind(family, Field::Source, Field::SourceKind, first?)?
+        }
+        ("addrtype", "--dst-type") => {
+            address_kind(family, Field::Destination, Field::DestinationKind, first?)?
+        }
         ("length", "--length") => field(Field::Length, [range(first?, 65535)]),
         ("ttl", "--ttl-eq" | "--ttl") | ("hl", "--hl-eq" | "--hl") => {
             field(Field::Ttl, [range(first?, 255)])
@@ -195,13 +199,31 @@ fn states(text: &str) -> Option<Vec<Value>> {
         .collect()
 }
 
-fn kinds(text: &str) -> Option<Vec<Value>> {
-    text.split(',')
-        .map(|name| {
-            let kind: AddressKind = name.to_ascii_lowercase().parse().ok()?;
-            Some(Value::Number(kind.number()))
-        })
-        .collect()
+/// `--src-type LOCAL`: for IPv4 one of the kinds that the routing table knows. IPv6 (`match_type6`) asks the routing table
+/// only for some of them; UNICAST and MULTICAST are about the address itself there, one of this host's own included.
+fn address_kind(family: Family, address: Field, kind: Field, text: &str) -> Option<Test> {
+    let range = |first: u128, last: u128| {
+        let ends = [first, last].map(|bits| IpAddr::V6(bits.into()));
+        field(address, [Value::Addresses(ends[0], ends[1])])
+    };
+    const MULTICAST: u128 = 0xff << 120;
+    if family == Family::Ip6 {
+        match text {
+            "UNICAST" => return Some(range(1, MULTICAST - 1)),
+            "MULTICAST" => return Some(range(MULTICAST, u128::MAX)),
+            "UNSPEC" => return Some(range(0, 0)),
+            _ => {}
+        }
+    }
+    let kinds = text.split(',').map(|name| {
+        let kind: AddressKind = name.to_ascii_lowercase().parse().ok()?;
+        let asked = matches!(
+            kind,
+            AddressKind::Local | AddressKind::Anycast | AddressKind::Unreachable
+        );
+        (family != Family::Ip6 || asked).then(|| Value::Number(kind.number()))
+    });
+    Some(field(kind, kinds.collect::<Option<Vec<_>>>()?))
 }
 
 fn addresses(text: &str) -> Option<Value> {
