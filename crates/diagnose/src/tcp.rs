@@ -307,7 +307,12 @@ impl<'w, 'v> Tcp<'w, 'v> {
             Direction::ToClient,
             &by_class(What::SynAck),
         );
-        draft.during(flow_window(self.view));
+        // SYN-ACKs are sent again long after the client has sent its last SYN.
+        let from = self.view.first().unwrap_or(Timestamp::MIN);
+        draft.during(Window {
+            from,
+            to: Timestamp::MAX,
+        });
         match half_open {
             Some(true) => draft.meter(
                 server,
