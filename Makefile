@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Root's PATH on Debian has the tools of /usr/sbin; a user's has not.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo demo-bundle test lint bench docs docs-check setup-demo setup-test setup-build setup-bench build
+.PHONY: help demo demo-bundle readme test lint bench docs docs-check setup-demo setup-test setup-build setup-bench build
 
 help:
 	@echo "make demo         set up, build, run the three experiments of the article, show their verdicts"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench        measure against tcptrace and tshark, print the ratios"
 	@echo "make docs         write docs/path.md, docs/causes.md and docs/cli.md from the code"
 	@echo "make demo-bundle  record demo/seed.tar.zst from a real run"
+	@echo "make readme       refill the README's experiments from a real run"
 
 setup-build:
 	@scripts/setup build
@@ -30,8 +31,11 @@ build: setup-build
 demo: setup-demo
 	@scripts/demo
 
-demo-bundle: setup-demo
+demo-bundle: setup-test
 	@scripts/demo-bundle
+
+readme: setup-demo build
+	@scripts/readme "$${CARGO_TARGET_DIR:-target}/release/transect"
 
 test: setup-test
 	@scripts/test
