@@ -145,17 +145,13 @@ impl World {
 #[cfg(test)]
 pub(crate) mod testing {
     /// Whether the test must be skipped because namespaces are not permitted; says so. In CI that is a failure.
-    pub(crate) fn needs_namespaces() -> bool {
-        match super::HostNamespace::create("probe") {
-            Ok(_) => false,
-            Err(error) => {
-                assert!(
-                    std::env::var_os("CI").is_none(),
-                    "network namespaces are not permitted: {error}"
-                );
-                eprintln!("skipped: network namespaces are not permitted: {error}");
-                true
-            }
-        }
+    pub(crate) fn needs_namespaces(test: &str) -> bool {
+        let Err(error) = super::HostNamespace::create("probe") else {
+            return false;
+        };
+        let reason = format!("skipped: {test}: network namespaces are not permitted: {error}");
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{reason}");
+        eprintln!("{reason}");
+        true
     }
 }

@@ -14,52 +14,34 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use transect_lab::{LabError, RunOptions, Selection, run};
+use transect_lab::{ExperimentResult, LabError, RunOptions, Selection, run};
 
-fn run_named(names: &[&str]) -> Option<Vec<transect_lab::ExperimentResult>> {
+/// Runs experiments; `None`, with the reason printed, where that is not permitted.
+fn run_named(test: &str, names: &[&str]) -> Option<Vec<ExperimentResult>> {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
-    run_selection(&Selection::Named(names))
-}
-
-/// The tests look for what is left of this process's runs, so one runs at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-fn run_selection(selection: &Selection) -> Option<Vec<transect_lab::ExperimentResult>> {
-    match run(selection, &RunOptions::default(), &mut |_| {}) {
+    let selection = Selection::Named(names);
+    match run(&selection, &RunOptions::default(), &mut |_| {}) {
         Ok(results) => Some(results),
         Err(LabError::Namespace(error)) => {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "network namespaces are not permitted: {error}"
-            );
-            eprintln!("skipped: network namespaces are not permitted: {error}");
+            let reason = format!("skipped: {test}: network namespaces are not permitted: {error}");
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "{reason}");
+            eprintln!("{reason}");
             None
         }
         Err(error) => panic!("{error}"),
     }
 }
 
-/// Minutes long: all that are not slow. `cargo test -p transect-lab -- --ignored every_experiment`, or `transect lab run --all`.
-#[test]
-#[ignore = "takes two minutes; `make test` runs it"]
-fn every_experiment_ends_as_its_file_says() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(results) = run_selection(&Selection::All { slow: false }) else {
-        return;
-    };
-    let failed: Vec<String> = results
-        .iter()
-        .filter(|one| !one.passed)
-        .map(|one| format!("{}:\n    {}", one.name, one.problems.join("\n    ")))
-        .collect();
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
-}
+/// The tests look for what is left of this process's runs, so one runs at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 #[test]
 fn an_experiment_and_its_twin_pass_and_leave_nothing_behind() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(results) = run_named(&["e1-input-drop.nft.ipv6", "e1-input-drop.legacy.ipv4.twin"])
-    else {
+    let Some(results) = run_named(
+        "an_experiment_and_its_twin_pass_and_leave_nothing_behind",
+        &["e1-input-drop.nft.ipv6", "e1-input-drop.legacy.ipv4.twin"],
+    ) else {
         return;
     };
     for result in &results {
@@ -91,7 +73,10 @@ outcome = "delivered"
 none = true
 "#;
     std::fs::write(&path, text).unwrap();
-    let Some(results) = run_named(&[path.to_str().unwrap()]) else {
+    let Some(results) = run_named(
+        "what_goes_otherwise_than_the_file_says_is_a_problem_that_names_it",
+        &[path.to_str().unwrap()],
+    ) else {
         return;
     };
     let problems = results[0].problems.join("\n");
@@ -107,14 +92,19 @@ none = true
 #[test]
 #[ignore = "is started, and killed, by another test"]
 fn victim() {
-    run_named(&["seed-3.1-exact.legacy.ipv4"]);
+    run_named("victim", &["seed-3.1-exact.legacy.ipv4"]);
 }
 
 #[test]
 fn a_killed_run_leaves_no_program_behind() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     // Skips, with its reason, where the victim could not run.
-    if run_named(&["healthy-plain.ipv4"]).is_none() {
+    if run_named(
+        "a_killed_run_leaves_no_program_behind",
+        &["healthy-plain.ipv4"],
+    )
+    .is_none()
+    {
         return;
     }
     let victim = Command::new(std::env::current_exe().unwrap())
@@ -137,7 +127,11 @@ fn a_killed_run_leaves_no_program_behind() {
 
     // Its folder is removed by the next run.
     assert!(!folders_of(victim.0.id()).is_empty());
-    run_named(&["healthy-plain.ipv4"]).unwrap();
+    run_named(
+        "a_killed_run_leaves_no_program_behind",
+        &["healthy-plain.ipv4"],
+    )
+    .unwrap();
     assert_eq!(folders_of(victim.0.id()), BTreeSet::new());
 }
 

@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn tc_loads_it() {
-        if needs_namespaces() {
+        if needs_namespaces("tc_loads_it") {
             return;
         }
         let folder = tempfile::tempdir().unwrap();

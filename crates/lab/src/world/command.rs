@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn output_status_and_time_are_kept() {
-        if needs_namespaces() {
+        if needs_namespaces("output_status_and_time_are_kept") {
             return;
         }
         let folder = tempfile::tempdir().unwrap();

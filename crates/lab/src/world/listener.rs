@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn tcp_services_do_what_they_are_called_and_end_with_their_listener() {
-        if needs_namespaces() {
+        if needs_namespaces("tcp_services_do_what_they_are_called_and_end_with_their_listener") {
             return;
         }
         let host = host();

@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_host_has_only_a_loopback_and_its_programs_die_with_it() {
-        if needs_namespaces() {
+        if needs_namespaces("a_host_has_only_a_loopback_and_its_programs_die_with_it") {
             return;
         }
         let host = HostNamespace::create("h").unwrap();
