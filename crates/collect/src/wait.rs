@@ -1,7 +1,7 @@
 //! Waiting: for descriptors and until moments, never for a guess.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use transect_path::Timestamp;
@@ -32,16 +32,21 @@ impl AsFd for Event {
     }
 }
 
-/// Waits until one of the descriptors is readable or in error, or the time is over (`None`: no end). A signal ends the wait
-/// early.
+/// Waits until one of the descriptors is readable or in error, or the time is over (`None`: no end). A signal that is handled
+/// meanwhile, as every ^C is, does not end the wait; what its handler raises does.
 pub(crate) fn poll_for(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<(), Error> {
-    let timeout = timeout.map(|timeout| Timespec {
-        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    });
-    match poll(fds, timeout.as_ref()) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(Error::system("waiting for events")(error)),
+    let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let left = left.map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match poll(fds, left.as_ref()) {
+            Ok(_) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Error::system("waiting for events")(error)),
+        }
     }
 }
 

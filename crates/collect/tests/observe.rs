@@ -412,6 +412,34 @@ fn asked_twice_it_stops_at_once_and_leaves_no_process() {
 }
 
 #[test]
+fn an_interface_that_goes_down_and_away_leaves_no_gap() {
+    let Some(hosts) = Hosts::make() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let client = &hosts.names[0];
+    let (from, to) = (hosts.socket(0, CLIENT, 0), hosts.socket(1, SERVER, PORT));
+    let observation = Observation::start(hosts.plan(folder.path())).unwrap();
+    send(&from, &to, 1);
+    ip(&format!("-n {client} link set eth0 down"));
+    wait_for_taps(&hosts.namespace(0), |taps| taps == 1);
+    ip(&format!("-n {client} link set eth0 up"));
+    wait_for_taps(&hosts.namespace(0), |taps| taps == 3);
+    send(&from, &to, 2);
+    ip(&format!("-n {client} link del eth0"));
+    wait_for_taps(&hosts.namespace(0), |taps| taps == 1);
+    let summary = observation.stop().unwrap();
+    let found = datagrams(folder.path(), "client");
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(summary.hosts[0].unseen, []);
+    let names: Vec<_> = summary.hosts[0]
+        .capture
+        .interfaces
+        .iter()
+        .map(|interface| interface.name.as_str())
+        .collect();
+    assert_eq!(names, ["lo", "eth0"]);
+}
+
+#[test]
 fn one_namespace_is_not_observed_twice() {
     let Some(hosts) = Hosts::make() else { return };
     let folder = tempfile::tempdir().unwrap();

@@ -218,6 +218,8 @@ impl Recorder {
                 self.read(index, u32::MAX);
                 if let Some(interface) = self.interfaces.get_mut(index) {
                     interface.close();
+                    // It was captured while it was there, or was never up: nothing passed unseen.
+                    interface.refused = None;
                 }
             }
         }
