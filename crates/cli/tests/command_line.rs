@@ -105,6 +105,72 @@ fn explain_needs_something_to_explain() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("PATH"));
 }
 
+/// The bundle that `make demo` explains where it may not make namespaces.
+const SEED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo/seed.tar.zst");
+
+#[test]
+fn a_bundle_is_explained_without_any_rights() {
+    let output = transect()
+        .args(["explain", "--json", "--exit-code", SEED])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_valid("transect.verdict.1", &text);
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let verdict = &report["verdicts"][0];
+    assert_eq!(verdict["outcome"], "lost");
+    assert_eq!(verdict["host"], "server");
+    assert_eq!(verdict["point"], "local_in");
+    assert_eq!(verdict["cause"], "queue_without_reader");
+    assert_eq!(verdict["lost"]["packets"], 5);
+
+    transect().args(["explain", SEED]).assert().success();
+}
+
+#[test]
+fn what_cannot_be_explained_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("empty.pcap");
+    std::fs::write(&path, "").unwrap();
+    let output = transect().arg("explain").arg(&path).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("empty.pcap"), "{stderr}");
+
+    // A damaged file among good ones is a warning, and the rest is diagnosed.
+    let output = transect()
+        .args(["explain", "--json", SEED])
+        .arg(format!("server={}", path.display()))
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(
+        stderr.contains("warning: ") && stderr.contains("empty.pcap"),
+        "{stderr}"
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).contains("queue_without_reader"));
+}
+
+#[test]
+fn inputs_that_contradict_each_other_are_wrong_usage() {
+    let output = transect()
+        .args(["explain", "network=x.pcap"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("\"network\" is no label"));
+    let output = transect()
+        .args(["explain", "a@nowhere=x.pcap"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("raw_tap"));
+}
+
 #[test]
 fn the_map_is_one_json_object_on_one_line() {
     let output = transect().args(["map", "--json"]).output().unwrap();
