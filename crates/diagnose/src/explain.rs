@@ -1,14 +1,17 @@
 //! The diagnosis: evidence in, one report out. A pure function.
 
-use std::collections::{HashMap, HashSet};
+use std::cell::LazyCell;
+use std::collections::HashMap;
+use std::net::IpAddr;
 
-use transect_packet::{Tuple, protocol};
+use transect_packet::Tuple;
 use transect_path::{Certainty, Outcome, Report, Symptom, Timestamp, VERDICT_SCHEMA, Verdict};
 
 use crate::case::Suspicion;
 use crate::datagram;
 use crate::fate::Fate;
-use crate::flow::{self, FlowView, Place};
+use crate::flow::{self, FlowView};
+use crate::group::{self, Groups, Place};
 use crate::judge::judge;
 use crate::tcp;
 use crate::unseen_flow;
@@ -21,15 +24,18 @@ const MOST_TRANSLATED: usize = 20_000;
 /// How many times of lost packets a group remembers.
 const MOST_TIMES: usize = 4096;
 
+/// Beyond so many groups flows are no longer told apart by the client's address: in a flood every packet has another one.
+const MOST_GROUPS: usize = 1000;
+
 /// Says, for every flow that the filter selects, whether it was delivered, and if not, where and why it was lost.
 ///
 /// Pure: the same evidence gives the same report, whether it was observed live, came out of a bundle, or was put together from
 /// loose files. Verdicts are sorted worst first (design, section 7).
 pub fn explain(evidence: &Evidence) -> Report {
     let world = World::new(evidence);
-    let groups = flow::group(&world);
+    let groups = Groups::new(&world);
     let mut delivered = Delivered::default();
-    let mut suspects: Vec<&Vec<Place>> = Vec::new();
+    let mut suspects: Vec<&[Place]> = Vec::new();
     let mut rule_sets = evidence.hosts.iter().flat_map(|host| &host.readings);
     let translated = rule_sets.any(|reading| {
         reading
@@ -37,29 +43,27 @@ pub fn explain(evidence: &Evidence) -> Report {
             .as_deref()
             .is_some_and(crate::nat::changes_addresses)
     });
-    for (tuple, places) in &groups {
-        // Behind a translation one flow has two names, so that flows have to be built to be counted.
-        let countable = !translated || groups.len() > MOST_TRANSLATED;
+    // Behind a translation one flow has two names, so that flows have to be built to be counted.
+    let countable = !translated || groups.len() > MOST_TRANSLATED;
+    for places in groups.iter() {
         // Clean in every capture: nothing to find, and nothing to build.
-        if countable && tuple.protocol == protocol::TCP && places.iter().all(|place| place.clean) {
+        if countable && places.iter().all(|place| place.clean) {
             delivered.count(places);
         } else {
             suspects.push(places);
         }
     }
-    let flows: Vec<FlowView> = suspects
-        .into_iter()
-        .flat_map(|places| flow::split(&world, places))
-        .collect();
-    let mut flows = flow::join_translated(&world, flows);
-    let known: HashSet<Tuple> = groups.iter().map(|(tuple, _)| *tuple).collect();
-    flows.extend(unseen_flow::by_sockets(&world, &|tuple| {
-        known.contains(tuple) || known.contains(&tuple.reversed())
-    }));
-    if flows.is_empty() && delivered.flows == 0 {
-        flows.extend(unseen_flow::by_rules(&world));
+    let captured = LazyCell::new(|| group::captured_tuples(&world));
+    let mut unseen = unseen_flow::by_sockets(&world, &|tuple| captured.contains(tuple));
+    if suspects.is_empty() && unseen.is_empty() && delivered.flows == 0 {
+        unseen = unseen_flow::by_rules(&world);
     }
-    let mut verdicts = verdicts(&world, flows);
+    // Flows are built one by one and let go once they are judged: there may be a million of them.
+    let (translated, alone) = group::part_translated(&suspects);
+    let built = |places: &[Place]| flow::split(&world, places);
+    let joined = flow::join_translated(&world, translated.into_iter().flat_map(built).collect());
+    let alone = alone.into_iter().flat_map(built);
+    let mut verdicts = verdicts(&world, joined.into_iter().chain(alone).chain(unseen));
     verdicts.extend(delivered.verdict(&world));
     if verdicts.is_empty() {
         verdicts.push((Timestamp::MAX, nothing_seen(&world)));
@@ -85,15 +89,7 @@ impl Delivered {
         if self.flows == 0 {
             self.first = places.to_vec();
         }
-        // The same addresses may have been used for several connections, one behind the other.
-        let most = places.iter().map(|place| (place.host, place.capture)).fold(
-            HashMap::new(),
-            |mut counts: HashMap<_, u64>, capture| {
-                *counts.entry(capture).or_default() += 1;
-                counts
-            },
-        );
-        self.flows += most.into_values().max().unwrap_or(1);
+        self.flows += group::connections(places);
     }
 
     fn verdict(self, world: &World<'_>) -> Option<(Timestamp, Verdict)> {
@@ -120,13 +116,16 @@ struct Group {
     first: Timestamp,
 }
 
-fn verdicts(world: &World<'_>, flows: Vec<FlowView>) -> Vec<(Timestamp, Verdict)> {
+fn verdicts(world: &World<'_>, flows: impl Iterator<Item = FlowView>) -> Vec<(Timestamp, Verdict)> {
     let mut groups: Vec<Group> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
     for view in flows {
         let fate = examine(world, &view);
         let first = view.first().unwrap_or(Timestamp::MAX);
-        let key = key(&view, &fate);
+        let mut key = key(Some(view.tuple.source.address), &view, &fate);
+        if groups.len() >= MOST_GROUPS && !index.contains_key(&key) {
+            key = self::key(None, &view, &fate);
+        }
         match index.get(&key).copied() {
             Some(at) => groups[at].join(fate, first),
             None => {
@@ -142,7 +141,10 @@ fn verdicts(world: &World<'_>, flows: Vec<FlowView>) -> Vec<(Timestamp, Verdict)
     }
     groups
         .into_iter()
-        .map(|group| {
+        .map(|mut group| {
+            for suspicion in &mut group.fate.suspicions {
+                keep_first(&mut suspicion.times);
+            }
             (
                 group.first,
                 judge(world, &group.view, group.fate, group.flows),
@@ -151,12 +153,18 @@ fn verdicts(world: &World<'_>, flows: Vec<FlowView>) -> Vec<(Timestamp, Verdict)
         .collect()
 }
 
+/// Sorts times, and keeps as many of them as a group remembers.
+fn keep_first(times: &mut Vec<Timestamp>) {
+    times.sort_unstable();
+    times.truncate(MOST_TIMES);
+}
+
 /// What flows have in common that can have died of one cause: everything but the client's port.
-fn key(view: &FlowView, fate: &Fate) -> String {
+fn key(client: Option<IpAddr>, view: &FlowView, fate: &Fate) -> String {
     let tuple = view.tuple;
     let mut key = format!(
-        "{} {} {} {} {}",
-        tuple.protocol, tuple.source.address, tuple.destination, fate.outcome, fate.symptom
+        "{} {client:?} {} {} {}",
+        tuple.protocol, tuple.destination, fate.outcome, fate.symptom
     );
     for suspicion in &fate.suspicions {
         let edge = |position| suspicion.chain.edge(position).to_string();
@@ -195,8 +203,9 @@ impl Group {
                 }
             }
             own.times.extend(other.times);
-            own.times.sort();
-            own.times.truncate(MOST_TIMES);
+            if own.times.len() > 2 * MOST_TIMES {
+                keep_first(&mut own.times);
+            }
         }
         for recovered in fate.recovered {
             let same = self.fate.recovered.iter_mut().find(|own| {

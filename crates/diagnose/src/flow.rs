@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use transect_config::{Socket, SocketProtocol};
-use transect_evidence::conversation::{Conversation, ConversationId, Tally};
+use transect_evidence::conversation::{Conversation, Tally};
 use transect_packet::protocol_name;
 use transect_packet::{Endpoint, FrameDirection, Tuple, protocol};
 use transect_path::{Direction, Flow, Point, Timestamp, What};
 
 use crate::chain::{Chain, Role};
+use crate::ends::End;
+use crate::group::Place;
 use crate::nat::behind_pre_routing;
 use crate::route::hops;
 use crate::world::World;
@@ -106,7 +108,20 @@ impl FlowView {
         direction: Direction,
     ) -> Vec<(&Seen, &Tally)> {
         self.tallies(host, direction)
-            .filter(|(seen, tally)| seen.point.is_none() && tap_end(tally, role) == end)
+            .filter(|(seen, _)| seen.point.is_none())
+            .filter(|(seen, tally)| {
+                let passed_on = role == Role::Forwarder && tally.tap.direction.is_none();
+                let own_end = if passed_on {
+                    let taps = self.undirected_taps(host, direction);
+                    match taps.first() {
+                        Some(&first) if first != (seen.capture, tally.tap.interface) => TapEnd::Out,
+                        _ => TapEnd::In,
+                    }
+                } else {
+                    tap_end(tally, role)
+                };
+                own_end == end
+            })
             .collect()
     }
 
@@ -178,8 +193,8 @@ impl FlowView {
                 Direction::ToServer => self.tuple_on(host),
                 Direction::ToClient => self.tuple_on(host).reversed(),
             };
-            let source = world.owns(host, on_host.source.address);
-            let destination = world.owns(host, on_host.destination.address);
+            let source = self.owns(world, host, on_host.source.address);
+            let destination = self.owns(world, host, on_host.destination.address);
             if let Some(behind) = self.translated_through(world, host) {
                 forwarders.push(host);
                 targets.extend(world.owners(match direction {
@@ -188,7 +203,17 @@ impl FlowView {
                 }));
                 continue;
             }
-            match role(traffic, source, destination) {
+            let roles = match role(traffic, source, destination) {
+                // Nothing went this way; what went the other way tells the ends apart.
+                Roles::None => role(
+                    self.traffic(host, direction.reversed()),
+                    destination,
+                    source,
+                )
+                .reversed(),
+                told => told,
+            };
+            match roles {
                 Roles::Sender => senders.push(host),
                 Roles::Receiver => receivers.push(host),
                 Roles::Both => {
@@ -199,15 +224,15 @@ impl FlowView {
                 Roles::None => {}
             }
         }
-        self.settle_unknown(
+        let silent = self.silent_peer(world);
+        let observers = self.settle_undirected(
             world,
             direction,
-            &mut senders,
-            &mut forwarders,
-            &mut receivers,
+            silent.is_some(),
+            (&mut senders, &mut forwarders, &mut receivers),
         );
         // Two captures alone, and one of them shows nothing of the flow: it is the other end's.
-        if let Some(peer) = self.silent_peer(world) {
+        if let Some(peer) = silent {
             let (near, far) = match direction {
                 Direction::ToServer => (&mut senders, &mut receivers),
                 Direction::ToClient => (&mut receivers, &mut senders),
@@ -251,9 +276,32 @@ impl FlowView {
         });
         let mut nodes = Vec::new();
         nodes.extend(sender.map(|host| (host, Role::Sender)));
-        nodes.extend(forwarders.into_iter().map(|host| (host, Role::Forwarder)));
+        nodes.extend(forwarders.into_iter().map(|host| {
+            let role = match observers.contains(&host) {
+                true => Role::Observer,
+                false => Role::Forwarder,
+            };
+            (host, role)
+        }));
         nodes.extend(receiver.map(|host| (host, Role::Receiver)));
         nodes
+    }
+
+    /// Whether an address of the flow is the host's own. Every host has loopback addresses: a flow between them is at home
+    /// only where it was captured, or where a socket has it.
+    fn owns(&self, world: &World<'_>, host: usize, address: IpAddr) -> Option<bool> {
+        if !plain(address).is_loopback() {
+            return world.owns(host, address);
+        }
+        if self.seen.is_empty() {
+            let Tuple {
+                protocol,
+                source,
+                destination,
+            } = self.tuple;
+            return Some(!sockets(world, host, source, destination, protocol).is_empty());
+        }
+        Some(self.seen.iter().any(|seen| seen.host == host))
     }
 
     /// The one host with a capture, of unknown addresses, that saw nothing of the flow.
@@ -314,73 +362,55 @@ impl FlowView {
         traffic
     }
 
-    /// Captures that tell neither direction nor addresses: the times between the handshake's packets tell the ends apart.
-    /// The SYN-ACK comes at once where it is made, the ACK comes at once where the client is.
-    fn settle_unknown(
+    /// Places the captures that tell neither direction nor addresses; returns those of them of which it stays open what the
+    /// host does with the packets.
+    fn settle_undirected(
         &self,
         world: &World<'_>,
         direction: Direction,
-        senders: &mut Vec<usize>,
-        forwarders: &mut Vec<usize>,
-        receivers: &mut Vec<usize>,
-    ) {
-        let unknown: Vec<usize> = world
-            .hosts()
-            .filter(|&host| {
-                let traffic = self.traffic(host, direction);
-                let other = self.traffic(host, direction.reversed());
-                let told = |traffic: Traffic| traffic.came_in || traffic.went_out;
-                (traffic.unknown || other.unknown) && !told(traffic) && !told(other)
-            })
-            .filter(|host| !senders.contains(host) && !receivers.contains(host))
-            .collect();
-        for host in unknown {
-            let near_client = self.is_near_client(host);
-            let first = self
-                .tallies(host, Direction::ToServer)
-                .map(|(_, tally)| tally.first)
-                .min();
-            let earlier = world
-                .hosts()
-                .filter(|&other| other != host)
-                .filter_map(|other| {
-                    self.tallies(other, Direction::ToServer)
-                        .map(|(_, tally)| tally.first)
-                        .min()
-                })
-                .min()
-                .zip(first)
-                .map(|(other, own)| own < other);
-            let is_client = near_client.or(earlier);
-            let place = match (is_client, direction) {
-                (Some(true), Direction::ToServer) | (Some(false), Direction::ToClient) => {
-                    &mut *senders
+        silent: bool,
+        (senders, forwarders, receivers): (&mut Vec<usize>, &mut Vec<usize>, &mut Vec<usize>),
+    ) -> Vec<usize> {
+        let undirected = self.undirected(world);
+        for hosts in [&mut *senders, &mut *forwarders, &mut *receivers] {
+            hosts.retain(|host| !undirected.contains(host));
+        }
+        let (clients, servers) = match direction {
+            Direction::ToServer => (senders, receivers),
+            Direction::ToClient => (receivers, senders),
+        };
+        let ends = self.ends_of(
+            &undirected,
+            !clients.is_empty(),
+            !servers.is_empty(),
+            silent,
+        );
+        let mut observers = Vec::new();
+        for (host, end) in ends {
+            match end {
+                End::Client => clients.push(host),
+                End::Server => servers.push(host),
+                End::Middle => {
+                    forwarders.push(host);
+                    if self.undirected_taps(host, direction).len() < 2 {
+                        observers.push(host);
+                    }
                 }
-                (Some(_), _) => &mut *receivers,
-                (None, _) => &mut *forwarders,
-            };
-            if place.is_empty() || is_client.is_none() {
-                place.push(host);
-            } else {
-                forwarders.push(host);
             }
         }
+        observers
     }
 
-    /// Whether a capture was taken at the client's end, by the handshake's times; None: it does not tell.
-    fn is_near_client(&self, host: usize) -> Option<bool> {
-        let first = |direction, what: What| {
-            self.tallies(host, direction)
-                .flat_map(|(_, tally)| &tally.notes)
-                .filter(|note| note.what == what)
-                .map(|note| note.time)
-                .min()
-        };
-        let syn = first(Direction::ToServer, What::Syn)?;
-        let syn_ack = first(Direction::ToClient, What::SynAck)?;
-        let data = first(Direction::ToServer, What::Data)?;
-        let (answered, went_on) = (syn_ack.since(syn), data.since(syn_ack));
-        (answered.as_nanos() > 0 && answered != went_on).then_some(answered > went_on)
+    /// The interfaces of a host that saw packets of a direction without telling their way, in the order in which they saw
+    /// them: one clock, so that the first is where they came in.
+    fn undirected_taps(&self, host: usize, direction: Direction) -> Vec<(usize, usize)> {
+        let mut taps: Vec<(Timestamp, (usize, usize))> = self
+            .tallies(host, direction)
+            .filter(|(seen, tally)| seen.point.is_none() && tally.tap.direction.is_none())
+            .map(|(seen, tally)| (tally.first, (seen.capture, tally.tap.interface)))
+            .collect();
+        taps.sort();
+        taps.into_iter().map(|(_, tap)| tap).collect()
     }
 }
 
@@ -407,6 +437,17 @@ enum Roles {
     None,
 }
 
+impl Roles {
+    /// What the host does with packets of the other direction.
+    fn reversed(self) -> Self {
+        match self {
+            Roles::Sender => Roles::Receiver,
+            Roles::Receiver => Roles::Sender,
+            other => other,
+        }
+    }
+}
+
 /// What a host does with packets, by what its taps saw, and by whose addresses they carry.
 fn role(traffic: Traffic, source: Option<bool>, destination: Option<bool>) -> Roles {
     match (traffic.came_in, traffic.went_out) {
@@ -429,46 +470,6 @@ fn role(traffic: Traffic, source: Option<bool>, destination: Option<bool>) -> Ro
             _ => Roles::None,
         },
     }
-}
-
-/// A conversation in one ledger of one host.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) host: usize,
-    pub(crate) capture: usize,
-    pub(crate) id: ConversationId,
-    pub(crate) clean: bool,
-}
-
-/// Groups the conversations of all captures by their addresses, in the order of appearance. Whether one group is one flow is
-/// decided by [`split`], when it is built.
-pub(crate) fn group(world: &World<'_>) -> Vec<(Tuple, Vec<Place>)> {
-    let mut order: Vec<(Tuple, Vec<Place>)> = Vec::new();
-    let mut index: HashMap<Tuple, usize> = HashMap::new();
-    for host in world.hosts() {
-        for (capture, file) in world.host(host).captures.iter().enumerate() {
-            for brief in file.ledger.briefs().filter(|brief| brief.filtered) {
-                let place = Place {
-                    host,
-                    capture,
-                    id: brief.id,
-                    clean: brief.clean,
-                };
-                // One capture may take the server for the client, when it began in the middle.
-                let known = index
-                    .get(&brief.tuple)
-                    .or_else(|| index.get(&brief.tuple.reversed()));
-                match known {
-                    Some(&at) => order[at].1.push(place),
-                    None => {
-                        index.insert(brief.tuple, order.len());
-                        order.push((brief.tuple, vec![place]));
-                    }
-                }
-            }
-        }
-    }
-    order
 }
 
 /// Builds the flows of one group: conversations on the same addresses at different times are different flows.

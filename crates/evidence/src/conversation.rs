@@ -64,6 +64,8 @@ pub struct Brief {
     pub filtered: bool,
     /// See [`Conversation::clean`].
     pub clean: bool,
+    /// The client's initial sequence number, where its SYN or the answer to it was seen.
+    pub syn: Option<SequenceNumber>,
 }
 
 /// How the client was told from the server.

@@ -43,11 +43,18 @@ impl Ledger {
     pub fn briefs(&self) -> impl Iterator<Item = Brief> + '_ {
         (0..self.len() as u32).filter_map(|index| {
             let record = self.books.conversations.get(index)?;
+            let client = if self.server_spoke_first(record) {
+                Direction::ToClient
+            } else {
+                Direction::ToServer
+            };
+            let stream = record.stream(client);
             Some(Brief {
                 id: ConversationId(index),
                 tuple: self.tuple(index, record)?,
                 filtered: record.facts.has(Facts::FILTERED),
                 clean: self.is_clean(record),
+                syn: stream.origin.filter(|_| stream.from_syn),
             })
         })
     }
