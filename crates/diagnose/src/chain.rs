@@ -11,6 +11,8 @@ pub(crate) enum Role {
     Forwarder,
     /// The packet ends here.
     Receiver,
+    /// The packet was seen here; whether it began, ended or passed here is not known.
+    Observer,
 }
 
 /// A point on a host, or the network between two hosts.
@@ -53,6 +55,7 @@ impl Chain {
                 Role::Sender => Point::sending(),
                 Role::Forwarder => Point::forwarding(),
                 Role::Receiver => Point::receiving(),
+                Role::Observer => &[Point::TapIn],
             };
             // The completion interrupt comes when the packet has already gone.
             let passed = points.iter().filter(|&&point| point != Point::TxCompletion);
@@ -141,21 +144,23 @@ impl Chain {
     ///
     /// A packet that entered the point and did not leave it died there; so the point's own edges count as inside.
     pub(crate) fn inside(&self, bracket: Bracket, host: Option<usize>, point: Point) -> bool {
-        let (Some(entered), Some(left)) = (
-            self.position(host, Edge::entered(point)),
-            self.position(host, Edge::left(point)),
-        ) else {
-            return false;
-        };
-        bracket.lower < left && entered < bracket.upper
+        // The network stands between every two hosts: one point in several places.
+        self.stations.iter().enumerate().any(|(at, station)| {
+            station.host == host && station.point == point && Self::can_die_at(bracket, at)
+        })
+    }
+
+    fn can_die_at(bracket: Bracket, station: usize) -> bool {
+        bracket.lower < Position(2 * station + 1) && Position(2 * station) < bracket.upper
     }
 
     /// The stations at which a packet can have died that passed `lower` and not `upper`.
     pub(crate) fn between(&self, bracket: Bracket) -> Vec<Station> {
         self.stations
             .iter()
-            .copied()
-            .filter(|station| self.inside(bracket, station.host, station.point))
+            .enumerate()
+            .filter(|&(at, _)| Self::can_die_at(bracket, at))
+            .map(|(_, &station)| station)
             .collect()
     }
 }
@@ -266,6 +271,31 @@ mod tests {
         assert!(!chain.inside(bracket, Some(2), Point::TapIn));
         assert!(!chain.inside(bracket, Some(2), Point::TransportInput));
         assert!(!chain.inside(bracket, Some(1), Point::Forward));
+    }
+
+    #[test]
+    fn the_second_network_is_inside_as_well_as_the_first() {
+        let chain = chain();
+        let meters = [
+            meter(&chain, 1, Edge::left(Point::WireOut), 7, 7),
+            meter(&chain, 2, Edge::entered(Point::WireIn), 0, 0),
+        ];
+        let bracket = Bracket::find(&chain, &meters, 7);
+        let between = chain.between(bracket);
+        assert_eq!(between.len(), 1);
+        assert_eq!(between[0].point, Point::Network);
+        assert!(chain.inside(bracket, None, Point::Network));
+    }
+
+    #[test]
+    fn what_an_observer_saw_may_have_died_anywhere_behind_it() {
+        let labels = ["capture".to_owned()];
+        let chain = Chain::new(&labels, &[(0, Role::Observer)]);
+        let meters = [meter(&chain, 0, Edge::left(Point::TapIn), 4, 4)];
+        let bracket = Bracket::find(&chain, &meters, 4);
+        let between = chain.between(bracket);
+        assert!(between.iter().all(|station| station.host.is_none()));
+        assert_eq!(between.len(), 1);
     }
 
     #[test]

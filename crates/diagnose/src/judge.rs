@@ -32,8 +32,42 @@ pub(crate) fn judge(world: &World<'_>, view: &FlowView, fate: Fate, flows: u64) 
     verdict.evidence.extend(fate.evidence.iter().cloned());
     if verdict.outcome != Outcome::Delivered {
         verdict.unseen = unseen(world, view);
+        doubt_ends(world, view, &mut verdict);
     }
     verdict
+}
+
+/// Captures that show neither directions nor addresses: at which end they were taken is concluded, not known.
+fn doubt_ends(world: &World<'_>, view: &FlowView, verdict: &mut Verdict) {
+    use crate::chain::Role;
+    let undirected = view.undirected(world);
+    let roles = view.placement(world, transect_path::Direction::ToServer);
+    for &host in &undirected {
+        let label = &world.labels[host];
+        let role = roles.iter().find(|node| node.0 == host).map(|node| node.1);
+        let taken = match role {
+            Some(Role::Sender) => "taken for the client's end by the packets alone",
+            Some(Role::Receiver) => "taken for the server's end by the packets alone",
+            _ => "at which end it was taken stays open",
+        };
+        verdict.unseen.push(Unseen {
+            meter: format!("{label}/capture/*"),
+            why: format!("shows neither directions nor the host's addresses; {taken}"),
+        });
+        if verdict.cause.is_some() || verdict.outcome == Outcome::Delivered {
+            continue;
+        }
+        let own = verdict.host.as_ref() == Some(label);
+        if own {
+            verdict.place_certainty = verdict.place_certainty.min(Certainty::Likely);
+        }
+        if own || !matches!(role, Some(Role::Sender | Role::Receiver)) {
+            verdict.next = Some(format!(
+                "say whose addresses are whose: give the output of `ip -j address` on this host as well ({label}=FILE); \
+                 captures by `tcpdump -i any` show directions"
+            ));
+        }
+    }
 }
 
 fn blank(view: &FlowView, fate: &Fate, flows: u64) -> Verdict {

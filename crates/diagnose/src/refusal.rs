@@ -109,7 +109,7 @@ pub(crate) fn tell(
         let taps = view.placement(world, Direction::ToClient);
         for (host, role) in taps {
             let (end, point) = match role {
-                Role::Receiver => (TapEnd::In, Point::TapIn),
+                Role::Receiver | Role::Observer => (TapEnd::In, Point::TapIn),
                 _ => (TapEnd::Out, Point::TapOut),
             };
             let resets = view.count(host, role, end, Direction::ToClient, What::Rst);

@@ -87,7 +87,7 @@ impl<'w, 'v> Draft<'w, 'v> {
             if role != Role::Sender {
                 draft.tap(host, role, TapEnd::In, Point::TapIn, counter);
             }
-            if role != Role::Receiver {
+            if !matches!(role, Role::Receiver | Role::Observer) {
                 draft.tap(host, role, TapEnd::Out, Point::TapOut, counter);
             }
             draft.elsewhere(host, counter);
@@ -133,7 +133,11 @@ impl<'w, 'v> Draft<'w, 'v> {
         let name = self
             .world
             .meter(host, "capture", device.as_deref().unwrap_or(""));
-        let verb = if end == TapEnd::In { "arrived" } else { "left" };
+        let verb = match (role, end) {
+            (Role::Observer, _) => "were captured",
+            (_, TapEnd::In) => "arrived",
+            (_, TapEnd::Out) => "left",
+        };
         let says = format!("{} {verb}", count(sighting.count, self.noun()));
         self.note(position, sighting, complete, name, says);
     }
@@ -398,7 +402,7 @@ fn passage(draft: &Draft<'_, '_>, host: usize, role: Role) -> Passage {
                 .or_else(|| route_device(RouteQuery::output(tuple.source.address, None)))
         })
         .flatten();
-    let output = (role != Role::Receiver)
+    let output = (!matches!(role, Role::Receiver | Role::Observer))
         .then(|| {
             let query = match (&input, role) {
                 (Some(input), Role::Forwarder) => {

@@ -1,10 +1,11 @@
 //! The evidence of all hosts, asked the questions that a diagnosis asks: differences over a window, owners of addresses,
 //! sockets over time.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use transect_config::{HostConfig, Socket};
+use transect_config::{HostConfig, IpVersion, RouteKind, Socket};
 use transect_evidence::conversation::Resolution;
 use transect_evidence::{Evidence, HostEvidence, Reading};
 use transect_packet::FrameDirection;
@@ -46,6 +47,8 @@ pub(crate) struct World<'e> {
     pub(crate) labels: Vec<String>,
     /// Hosts that have rules which change destinations.
     translates: Vec<bool>,
+    /// The addresses that each host's sockets are bound to, or its routes name as the source to use.
+    used_as_own: Vec<HashSet<IpAddr>>,
 }
 
 impl<'e> World<'e> {
@@ -70,6 +73,7 @@ impl<'e> World<'e> {
             evidence,
             labels,
             translates,
+            used_as_own: evidence.hosts.iter().map(used_as_own).collect(),
         }
     }
 
@@ -101,12 +105,14 @@ impl<'e> World<'e> {
         let mut last = None;
         for reading in &self.host(host).readings {
             let Some(value) = part(reading) else { continue };
-            if first.is_none() || reading.ended + GUARD <= window.from {
+            // Loose dumps have no times, only an order.
+            let timed = reading.time != Timestamp::MIN;
+            if first.is_none() || timed && reading.ended + GUARD <= window.from {
                 first = Some((reading, value));
                 continue;
             }
             last = Some((reading, value));
-            if reading.time >= window.to + GUARD {
+            if timed && reading.time >= window.to + GUARD {
                 break;
             }
         }
@@ -157,22 +163,44 @@ impl<'e> World<'e> {
             .find_map(|reading| reading.config.as_deref())
     }
 
-    /// Whether the address is one of this host's own, by its configuration, else by what its captures say of their
-    /// interfaces. None: its addresses are not known.
+    /// Whether the address is one of this host's own: by its addresses or its local routes, else by what its captures say of
+    /// their interfaces; else a route or a socket may show that it is. None: not known.
     pub(crate) fn owns(&self, host: usize, address: IpAddr) -> Option<bool> {
-        let config = self
-            .any_config(host)
-            .and_then(|config| config.addresses.as_ref());
-        if let Some(addresses) = config {
-            return Some(addresses.iter().any(|own| own.local == address));
+        if let Some(configured) = self.configured(host, address) {
+            return Some(configured);
         }
         let captures = self.host(host).captures.iter();
         let mut addresses = captures
             .flat_map(|capture| capture.ledger.interfaces())
             .flat_map(|interface| interface.addresses.iter())
             .peekable();
-        addresses.peek()?;
-        Some(addresses.any(|own| *own == address))
+        if addresses.peek().is_some() {
+            return Some(addresses.any(|own| *own == address));
+        }
+        self.used_as_own[host].contains(&address).then_some(true)
+    }
+
+    /// Whether the addresses that were dumped, or the table of local routes, hold an address.
+    fn configured(&self, host: usize, address: IpAddr) -> Option<bool> {
+        let configs = || {
+            let readings = self.host(host).readings.iter();
+            readings.filter_map(|reading| reading.config.as_deref())
+        };
+        if let Some(addresses) = configs().find_map(|config| config.addresses.as_ref()) {
+            return Some(addresses.iter().any(|own| own.local == address));
+        }
+        let version = match address {
+            IpAddr::V4(_) => IpVersion::V4,
+            IpAddr::V6(_) => IpVersion::V6,
+        };
+        let mut local = configs()
+            .find_map(|config| config.routes(version))?
+            .iter()
+            .filter(|route| route.kind == RouteKind::Local)
+            .peekable();
+        // Every host has 127.0.0.1 there: without a local route the table was not dumped.
+        local.peek()?;
+        Some(local.any(|route| route.destination.contains(address)))
     }
 
     /// The observed hosts that have this address.
@@ -232,6 +260,21 @@ impl<'e> World<'e> {
             format!("{label}/{kind}/{name}")
         }
     }
+}
+
+/// The addresses that a host's sockets are bound to, or its routes name as the source to use.
+fn used_as_own(host: &HostEvidence) -> HashSet<IpAddr> {
+    let mut own = HashSet::new();
+    for reading in &host.readings {
+        let sockets = reading.sockets.as_deref().into_iter().flatten();
+        own.extend(sockets.filter_map(|socket| socket.local.address.map(crate::flow::plain)));
+        if let Some(config) = &reading.config {
+            let routes = config.routes4.iter().chain(&config.routes6).flatten();
+            own.extend(routes.filter_map(|route| route.prefsrc));
+        }
+    }
+    own.retain(|address| !address.is_unspecified() && !address.is_multicast());
+    own
 }
 
 /// The kernel's name of an IP counter: `IpInReceives` or `Ip6InReceives`.

@@ -45,7 +45,8 @@ impl Listener {
             if socket.recv_queue >= waiting {
                 (waiting, limit) = (socket.recv_queue, socket.send_queue);
             }
-            if before.is_none() || time <= window.from {
+            let timed = time != transect_path::Timestamp::MIN;
+            if before.is_none() || timed && time <= window.from {
                 before = socket.dropped();
             }
             after = socket.dropped();
