@@ -532,4 +532,22 @@ rule = { backend = "${rule_backend}" }
     }
 
     use super::super::Action;
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[\\PC\n]{0,200}") {
+            let _ = read(&text);
+        }
+
+        #[test]
+        fn nor_does_a_valid_file_that_was_damaged(
+            at in 0..FILE.len(),
+            length in 0..40_usize,
+            with in "[\\[\\]{}$=\"a0\n]{0,4}",
+        ) {
+            let mut text = FILE.to_owned();
+            text.replace_range(at..(at + length).min(FILE.len()), &with);
+            let _ = read(&text);
+        }
+    }
 }
