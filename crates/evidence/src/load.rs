@@ -55,11 +55,7 @@ fn listed(problems: &[Problem]) -> String {
     if problems.is_empty() {
         return "the input holds no capture, no dump and no log".to_owned();
     }
-    let all: Vec<String> = problems
-        .iter()
-        .take(10)
-        .map(|problem| format!("{}: {}", problem.file, problem.message))
-        .collect();
+    let all: Vec<String> = problems.iter().take(10).map(Problem::to_string).collect();
     all.join("; ")
 }
 
@@ -120,8 +116,16 @@ impl Loader<'_> {
             };
         }
         if input.role == Role::Log {
-            let label = self.label(input)?;
-            self.host(label).log(path.clone(), shown);
+            match file::kind_of(path, &shown) {
+                Err(error) => self.problem(shown, format!("cannot be read: {error}")),
+                Ok(Ok(kind @ (Kind::Capture | Kind::Archive))) => {
+                    self.problem(shown, format!("is a {kind}, not a log"));
+                }
+                Ok(_) => {
+                    let label = self.label(input)?;
+                    self.host(label).log(path.clone(), shown);
+                }
+            }
             return Ok(());
         }
         match file::kind_of(path, &shown) {

@@ -699,3 +699,61 @@ proptest! {
         prop_assert!(evidence.hosts[0].readings.len() >= 4);
     }
 }
+
+#[test]
+fn remarks_and_empty_lists_are_dumps_of_nothing_and_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (remark, list) = (folder.path().join("save"), folder.path().join("list"));
+    fs::write(
+        &remark,
+        "# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n",
+    )
+    .unwrap();
+    fs::write(&list, "[ ]\n").unwrap();
+    let [before, after] = before_and_after("nstat.txt");
+    let evidence = explain(&[
+        before,
+        after,
+        format!("server={}", remark.display()),
+        format!("server={}", list.display()),
+    ]);
+    assert_eq!(problems(&evidence), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_given_as_a_log_and_is_none_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (capture, noise) = (folder.path().join("a.pcap"), folder.path().join("noise"));
+    let mut bytes = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0];
+    bytes.resize(24, 0);
+    fs::write(&capture, bytes).unwrap();
+    fs::write(
+        &noise,
+        (0..4000_u32)
+            .map(|i| (i * 97 % 251) as u8 | 0x80)
+            .collect::<Vec<_>>(),
+    )
+    .unwrap();
+    let [before, after] = before_and_after("nstat.txt");
+    let mut inputs: Vec<Input> = vec![before.parse().unwrap(), after.parse().unwrap()];
+    for path in [&capture, &noise] {
+        inputs.push(Input::log(&format!("server={}", path.display())).unwrap());
+    }
+    let evidence = load(&inputs, &LoadOptions::default()).unwrap();
+    assert!(evidence.hosts[0].logs.is_empty());
+    let told = problems(&evidence);
+    assert!(told[0].ends_with("is a capture, not a log"), "{told:?}");
+    assert!(told[1].contains("expected the lines of a log"), "{told:?}");
+}
+
+#[test]
+fn what_stops_everything_is_told_with_its_offset() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.pcap");
+    fs::write(&path, [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0]).unwrap();
+    let error = try_explain(&[path.display().to_string()]).unwrap_err();
+    assert!(
+        error.to_string().contains("a.pcap, at byte 0: expected"),
+        "{error}"
+    );
+}

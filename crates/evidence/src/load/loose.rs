@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,7 +19,7 @@ use crate::input::Role;
 use crate::log::read_log;
 use crate::model::{HostEvidence, Log};
 use crate::problem::Problem;
-use crate::recognize::Kind;
+use crate::recognize::{HEAD, Kind};
 
 /// The loose files of one host.
 #[derive(Default)]
@@ -78,7 +78,9 @@ impl Loose {
         match kind {
             Kind::Capture => self.captures.push((path, shown, None)),
             Kind::Log => self.logs.push((path, shown)),
-            Kind::Empty => return Err("holds nothing".to_owned()),
+            Kind::Empty if is_blank(&path) => return Err("holds nothing".to_owned()),
+            // An empty list or a remark alone is what a tool prints when there is nothing to show.
+            Kind::Empty => {}
             Kind::Archive | Kind::Compressed | Kind::Manifest => {
                 return Err(format!("is a {kind} where a dump was expected"));
             }
@@ -126,6 +128,14 @@ impl Loose {
         }
         for (path, shown) in std::mem::take(&mut self.logs) {
             if let Some(text) = text(&path, &shown, problems) {
+                if is_binary(&text) {
+                    problems.push(Problem {
+                        file: shown,
+                        offset: None,
+                        message: "holds binary data; expected the lines of a log".to_owned(),
+                    });
+                    continue;
+                }
                 if kind_of_text(&text, &shown) != Ok(Kind::Log) {
                     problems.push(Problem {
                         file: shown.clone(),
@@ -199,6 +209,18 @@ impl Loose {
         push(Phase::After, &after);
         series.finish()
     }
+}
+
+/// Whether there is nothing at all in a file.
+fn is_blank(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0)
+}
+
+/// Whether a text came from bytes that were none: much of it had to be replaced.
+fn is_binary(text: &str) -> bool {
+    let head = || text.chars().take(HEAD);
+    let replaced = head().filter(|&char| char == char::REPLACEMENT_CHARACTER);
+    replaced.count() > head().count() / 10
 }
 
 /// The dumps of one slot by their moments.

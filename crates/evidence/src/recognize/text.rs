@@ -48,6 +48,12 @@ pub(super) fn recognize(text: &str, name: &str) -> Option<Kind> {
         .iter()
         .find_map(|test| test(&lines))
         .or_else(|| log_format(text).map(|_| Kind::Log))
+        .or_else(|| {
+            // iptables-save of nothing is at most a remark on what another program manages.
+            let whole = lines.all.len() < LINES && text.len() < super::HEAD;
+            let remarks = lines.all.iter().all(|line| line.starts_with('#'));
+            (whole && remarks).then_some(Kind::Empty)
+        })
 }
 
 impl<'a> Lines<'a> {
