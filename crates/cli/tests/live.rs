@@ -58,15 +58,44 @@ fn verdicts(output: &Output) -> Value {
         text(&output.stderr)
     );
     let report: Value = serde_json::from_str(&stdout).unwrap();
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../docs/schema/transect.verdict.1.json"
+    assert_valid("transect.verdict.1", &report);
+    report["verdicts"].clone()
+}
+
+#[track_caller]
+fn assert_valid(name: &str, value: &Value) {
+    let path = format!(
+        "{}/../../docs/schema/{name}.json",
+        env!("CARGO_MANIFEST_DIR")
     );
     let schema = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    if let Err(error) = jsonschema::validate(&schema, &report) {
+    if let Err(error) = jsonschema::validate(&schema, value) {
         panic!("{error} at {}", error.instance_path());
     }
-    report["verdicts"].clone()
+}
+
+#[test]
+fn an_experiment_is_run_and_its_result_is_as_published() {
+    if !namespaces_are_permitted("an_experiment_is_run") {
+        return;
+    }
+    let output = Command::new(cargo_bin!("transect"))
+        .args([
+            "lab",
+            "run",
+            "--json",
+            "--counters",
+            "f7-no-listener.closed.ipv4",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_valid("transect.lab.1", &report);
+    let experiment = &report["experiments"][0];
+    assert_eq!(experiment["passed"], true);
+    assert_eq!(experiment["got"][0]["cause"], "no_listener");
+    assert!(experiment["counters"]["server"].is_object(), "{experiment}");
 }
 
 #[test]

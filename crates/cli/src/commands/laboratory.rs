@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
+use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use transect_lab::{
     ExperimentInfo, ExperimentResult, LabError, LabReport, Progress, RunOptions, Selection,
@@ -24,9 +25,7 @@ const LIST_SCHEMA: &str = "transect.lab.list/1";
 pub(crate) fn lab_list(args: &LabListArgs) -> Result<u8, Failure> {
     let experiments = transect_lab::list().map_err(failure)?;
     let text = if args.json {
-        let experiments: Vec<_> = experiments.iter().map(info_json).collect();
-        to_json(&serde_json::json!({"schema": LIST_SCHEMA, "experiments": experiments}))
-            .context("writing the list as JSON")?
+        to_json(&ExperimentList::new(&experiments)).context("writing the list as JSON")?
     } else {
         list_text(&experiments)
     };
@@ -34,15 +33,40 @@ pub(crate) fn lab_list(args: &LabListArgs) -> Result<u8, Failure> {
     Ok(ANSWERED)
 }
 
-fn info_json(info: &ExperimentInfo) -> serde_json::Value {
-    serde_json::json!({
-        "name": info.name,
-        "summary": info.summary,
-        "entries": info.entries,
-        "slow": info.slow,
-        "twin": info.twin,
-        "expected": info.expected,
-    })
+/// `lab list --json`.
+#[derive(Serialize)]
+struct ExperimentList<'a> {
+    schema: &'static str,
+    experiments: Vec<ListedExperiment<'a>>,
+}
+
+#[derive(Serialize)]
+struct ListedExperiment<'a> {
+    name: &'a str,
+    summary: &'a str,
+    entries: &'a [String],
+    slow: bool,
+    twin: bool,
+    expected: &'a str,
+}
+
+impl<'a> ExperimentList<'a> {
+    fn new(experiments: &'a [ExperimentInfo]) -> Self {
+        ExperimentList {
+            schema: LIST_SCHEMA,
+            experiments: experiments
+                .iter()
+                .map(|info| ListedExperiment {
+                    name: &info.name,
+                    summary: &info.summary,
+                    entries: &info.entries,
+                    slow: info.slow,
+                    twin: info.twin,
+                    expected: &info.expected,
+                })
+                .collect(),
+        }
+    }
 }
 
 fn list_text(experiments: &[ExperimentInfo]) -> String {
