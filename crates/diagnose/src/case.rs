@@ -45,6 +45,8 @@ pub(crate) struct Suspicion {
     pub(crate) sample: Sample,
     /// Whether it is certain that these packets were lost; else it is one of several readings of the same symptom.
     pub(crate) certain: bool,
+    /// Nothing says that any are missing: only a cause that proves itself is heard.
+    pub(crate) needs_proof: bool,
     /// Interfaces by which the packets came into a host, and by which they left it.
     pub(crate) interfaces: Vec<Passage>,
     /// The packets' addresses as they come to a host, where they are not those at the client.

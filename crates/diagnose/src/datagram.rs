@@ -58,14 +58,22 @@ impl<'w, 'v> Datagrams<'w, 'v> {
             let symptom = self.unanswered_or(Symptom::DatagramsMissing);
             return self.with_hidden(Fate::with(Outcome::Lost, symptom, vec![suspicion]));
         }
-        if let Some(suspicion) = self.missing(Direction::ToClient) {
-            let symptom = self.unanswered_or(Symptom::DatagramsMissing);
-            return Fate::with(Outcome::Lost, symptom, vec![suspicion]);
+        for (direction, what) in [
+            (Direction::ToServer, What::Fragment),
+            (Direction::ToClient, self.answer),
+            (Direction::ToClient, What::Fragment),
+        ] {
+            if let Some(suspicion) = self.missing_of(direction, what) {
+                let symptom = self.unanswered_or(Symptom::DatagramsMissing);
+                return Fate::with(Outcome::Lost, symptom, vec![suspicion]);
+            }
         }
         let sent = self.view.any(Direction::ToServer, self.request);
         let answers = self.view.any(Direction::ToClient, self.answer);
         if answers >= sent.max(1) {
-            return self.with_hidden(Fate::new(Outcome::Delivered, Symptom::None));
+            let mut fate = self.with_hidden(Fate::new(Outcome::Delivered, Symptom::None));
+            fate.suspicions.extend(self.untaken(answers));
+            return fate;
         }
         self.unanswered(sent, answers)
     }
@@ -76,12 +84,30 @@ impl<'w, 'v> Datagrams<'w, 'v> {
         } else {
             self.answer
         };
+        self.draft_of(direction, what)
+    }
+
+    fn draft_of(&self, direction: Direction, what: What) -> Draft<'w, 'v> {
         Draft::new(self.world, self.view, what, direction, &by_class(what))
     }
 
-    /// Packets that one tap saw and a later one did not.
+    /// Requests that one tap saw and a later one did not.
     fn missing(&self, direction: Direction) -> Option<Suspicion> {
-        let mut draft = self.draft(direction);
+        self.missing_of(direction, self.request)
+    }
+
+    /// Answers that came to the client's host, and that it may have dropped itself: no tap is behind its rules.
+    fn untaken(&self, answers: u64) -> Option<Suspicion> {
+        let draft = self.draft(Direction::ToClient);
+        draft.receiver()?;
+        let mut suspicion = draft.finish(Some(answers), false);
+        suspicion.needs_proof = true;
+        Some(suspicion)
+    }
+
+    /// Packets of a class that one tap saw and a later one did not.
+    fn missing_of(&self, direction: Direction, what: What) -> Option<Suspicion> {
+        let mut draft = self.draft_of(direction, what);
         if draft.sent == 0 {
             return None;
         }
@@ -141,6 +167,11 @@ impl<'w, 'v> Datagrams<'w, 'v> {
         {
             back.during(flow_window(self.view));
             suspicions.push(back.finish(None, false));
+        }
+        if self.view.any(Direction::ToServer, What::Fragment) > 0 {
+            let fragments = self.draft_of(Direction::ToServer, What::Fragment);
+            let sent = Some(fragments.sent);
+            suspicions.push(fragments.finish(sent, false));
         }
         // Nobody promised an answer: lost only if a cause has evidence of its own.
         Fate::with(Outcome::Undetermined, symptom, suspicions)
@@ -229,6 +260,10 @@ impl<'w, 'v> Datagrams<'w, 'v> {
             .iter()
             .filter_map(|name| Some((*name, self.world.delta(sender, name, Window::ALL)?)))
             .find(|&(_, delta)| delta > 0)?;
+        // Who else sends on this host has losses of its own.
+        if draft.sent > 0 && !self.is_alone(sender, draft.sent, lost.1) {
+            return None;
+        }
         let all = draft.sent + lost.1;
         draft.meter(
             sender,
@@ -245,5 +280,19 @@ impl<'w, 'v> Datagrams<'w, 'v> {
         draft.during(Window::ALL);
         let suspicion = draft.finish(Some(lost.1), false);
         Some(suspicion)
+    }
+
+    /// Whether the flow was all that its host sent of this kind: UDP counts what it could send, IP what it was asked to.
+    fn is_alone(&self, sender: usize, sent: u64, refused: u64) -> bool {
+        let v6 = self.view.tuple.is_ipv6();
+        let udp = self.view.tuple.protocol == protocol::UDP;
+        let (counter, own) = match (udp, v6) {
+            (true, false) => ("UdpOutDatagrams", sent),
+            (true, true) => ("Udp6OutDatagrams", sent),
+            (false, false) => ("IpOutRequests", sent + refused),
+            (false, true) => ("Ip6OutRequests", sent + refused),
+        };
+        let all = self.world.delta(sender, counter, Window::ALL);
+        all.is_some_and(|all| all <= own)
     }
 }

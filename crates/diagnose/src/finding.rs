@@ -99,6 +99,11 @@ impl Finding {
         }
     }
 
+    /// Whether it says by itself that packets died: its own meter moved by as much, and what is configured ends them for sure.
+    pub(crate) fn is_proof(&self) -> bool {
+        self.own_meter && self.amount >= Amount::Covers && self.prediction == Prediction::Certain
+    }
+
     /// The finding as another explanation.
     pub(crate) fn alternative(&self, chain: &Chain) -> Alternative {
         Alternative {

@@ -124,7 +124,9 @@ fn accuse(world: &World<'_>, verdict: &mut Verdict, fate: &Fate) {
     for (index, suspicion) in fate.suspicions.iter().enumerate() {
         let case = Case { world, suspicion };
         for finding in causes::examine(&case) {
-            if fits_outcome(fate.outcome, finding.cause) {
+            if fits_outcome(fate.outcome, finding.cause)
+                && (!suspicion.needs_proof || finding.is_proof())
+            {
                 candidates.push(Candidate {
                     suspicion: index,
                     finding,

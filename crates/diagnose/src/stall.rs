@@ -130,6 +130,10 @@ pub(crate) fn application_silent(tcp: &Tcp<'_, '_>) -> Option<Fate> {
     if closed_by_client.unwrap_or(until).since(asked_at) < PATIENCE {
         return None;
     }
+    // Who was asked nothing and closed in its turn is not silent: the client only knocked.
+    if !asked && !spoke && first_fin(tcp, Direction::ToClient).is_some() {
+        return None;
+    }
     let server = tcp.end(Direction::ToServer)?;
     let mut finding = Finding::new(
         CauseId::ApplicationSilent,

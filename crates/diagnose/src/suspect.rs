@@ -324,6 +324,7 @@ impl<'w, 'v> Draft<'w, 'v> {
             times: self.times,
             window,
             certain,
+            needs_proof: false,
             interfaces,
             arriving,
             routed,
@@ -512,7 +513,8 @@ fn sample(draft: &Draft<'_, '_>) -> Sample {
             .map(|note| note.ttl)
             .or(last.map(|tally| tally.ttl_last)),
         dont_fragment: last.is_some_and(|tally| tally.dont_fragment),
-        destination_mac: last.and_then(|tally| tally.destination_macs.first().copied()),
+        // Where the neighbour changed on the way, the later ones carry the newer address.
+        destination_mac: last.and_then(|tally| tally.destination_macs.last().copied()),
     }
 }
 
