@@ -4,6 +4,11 @@
 //! the chains hooked into the path at a priority. The readers here turn what each program prints into one [`RuleSet`];
 //! what they do not know stays in its place as [`Test::Unknown`] or [`Statement::Other`], so that one unknown word never
 //! costs the rest of the rule set. Nothing here decides anything about a packet: that is `transect-walk`.
+//!
+//! A host's rule set is put together from all its dumps with [`RuleSet::merge`]: nft's JSON (exact, but without the arguments
+//! of iptables' matches), nft's text (the user's words), `iptables-nft-save` and `ip6tables-nft-save` (iptables' words for the
+//! same rules), the legacy tables. A reading that holds nft's JSON alone takes the words of an earlier one with
+//! [`RuleSet::adopt`]; [`counter_deltas`] then follows every rule through the readings.
 
 mod action;
 mod arguments;
