@@ -2,6 +2,7 @@
 
 mod accept_queue_full;
 mod conntrack_invalid;
+mod conntrack_state_lost;
 mod counters;
 mod error_route;
 mod link;
@@ -20,6 +21,7 @@ mod pmtu_black_hole;
 mod queue_without_reader;
 mod reverse_path_filter;
 mod routing;
+mod socket_filter;
 mod syn_queue_full;
 mod traffic_control;
 mod transport_checksum;
@@ -41,6 +43,7 @@ const CATALOGUE: &[Examine] = &[
     netfilter_reject::examine,
     queue_without_reader::examine,
     conntrack_invalid::examine,
+    conntrack_state_lost::examine,
     neighbor_unresolved::examine,
     wrong_destination_mac::examine,
     link::examine,
@@ -56,6 +59,7 @@ const CATALOGUE: &[Examine] = &[
     accept_queue_full::examine,
     syn_queue_full::examine,
     no_listener::examine,
+    socket_filter::examine,
     transport_checksum::examine,
     udp_receive_buffer_full::examine,
     counters::examine,

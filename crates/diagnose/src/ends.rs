@@ -72,6 +72,12 @@ impl FlowView {
             .collect();
         order.sort_by_key(|&(behind, host)| (std::cmp::Reverse(behind), host));
         let last = order.len().saturating_sub(1);
+        // A capture that shows nothing of an unanswered flow is the server's.
+        let server = server
+            || silent
+                && !undirected
+                    .iter()
+                    .any(|&host| self.tallies(host, Direction::ToClient).next().is_some());
         order
             .iter()
             .enumerate()

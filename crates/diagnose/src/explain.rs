@@ -13,6 +13,7 @@ use crate::fate::Fate;
 use crate::flow::{self, FlowView};
 use crate::group::{self, Groups, Place};
 use crate::judge::judge;
+use crate::not_sent;
 use crate::tcp;
 use crate::unseen_flow;
 use crate::world::World;
@@ -319,6 +320,11 @@ fn nothing_seen(world: &World<'_>) -> Verdict {
         },
         seen: Vec::new(),
     };
+    let filter = world.evidence.filter.as_deref().unwrap_or_default();
+    let destinations = unseen_flow::named_addresses(filter);
+    if let Some(verdict) = not_sent::examine(world, &view, &destinations) {
+        return verdict;
+    }
     let mut verdict = judge(
         world,
         &view,

@@ -111,14 +111,11 @@ impl FlowView {
             .filter(|(seen, _)| seen.point.is_none())
             .filter(|(seen, tally)| {
                 let passed_on = role == Role::Forwarder && tally.tap.direction.is_none();
-                let own_end = if passed_on {
-                    let taps = self.undirected_taps(host, direction);
-                    match taps.first() {
-                        Some(&first) if first != (seen.capture, tally.tap.interface) => TapEnd::Out,
-                        _ => TapEnd::In,
+                let own_end = match tap_end(tally, role) {
+                    TapEnd::In if passed_on && self.is_lowered(host, direction, tally) => {
+                        TapEnd::Out
                     }
-                } else {
-                    tap_end(tally, role)
+                    end => end,
                 };
                 own_end == end
             })
@@ -203,15 +200,10 @@ impl FlowView {
                 }));
                 continue;
             }
-            let roles = match role(traffic, source, destination) {
-                // Nothing went this way; what went the other way tells the ends apart.
-                Roles::None => role(
-                    self.traffic(host, direction.reversed()),
-                    destination,
-                    source,
-                )
-                .reversed(),
-                told => told,
+            let roles = if source.is_none() && destination.is_none() {
+                role_by_taps(traffic, self.traffic(host, direction.reversed()))
+            } else {
+                role(traffic, source, destination)
             };
             match roles {
                 Roles::Sender => senders.push(host),
@@ -392,7 +384,10 @@ impl FlowView {
                 End::Server => servers.push(host),
                 End::Middle => {
                     forwarders.push(host);
-                    if self.undirected_taps(host, direction).len() < 2 {
+                    let passed_on = self
+                        .tallies(host, direction)
+                        .any(|(_, tally)| self.is_lowered(host, direction, tally));
+                    if !passed_on {
                         observers.push(host);
                     }
                 }
@@ -401,16 +396,10 @@ impl FlowView {
         observers
     }
 
-    /// The interfaces of a host that saw packets of a direction without telling their way, in the order in which they saw
-    /// them: one clock, so that the first is where they came in.
-    fn undirected_taps(&self, host: usize, direction: Direction) -> Vec<(usize, usize)> {
-        let mut taps: Vec<(Timestamp, (usize, usize))> = self
-            .tallies(host, direction)
-            .filter(|(seen, tally)| seen.point.is_none() && tally.tap.direction.is_none())
-            .map(|(seen, tally)| (tally.first, (seen.capture, tally.tap.interface)))
-            .collect();
-        taps.sort();
-        taps.into_iter().map(|(_, tap)| tap).collect()
+    /// Whether packets have a lower TTL at this tap than at another of the same host: they were captured on their way out.
+    fn is_lowered(&self, host: usize, direction: Direction, tally: &Tally) -> bool {
+        self.tallies(host, direction)
+            .any(|(seen, other)| seen.point.is_none() && other.ttl_first > tally.ttl_first)
     }
 }
 
@@ -437,14 +426,16 @@ enum Roles {
     None,
 }
 
-impl Roles {
-    /// What the host does with packets of the other direction.
-    fn reversed(self) -> Self {
-        match self {
-            Roles::Sender => Roles::Receiver,
-            Roles::Receiver => Roles::Sender,
-            other => other,
-        }
+/// What a host of unknown addresses does with packets of one direction, by what its taps saw of both: an end sends one way and
+/// receives the other, so that who receives both, or passes one on, is no end.
+fn role_by_taps(traffic: Traffic, other: Traffic) -> Roles {
+    let way = |traffic: Traffic| (traffic.came_in, traffic.went_out);
+    match (way(traffic), way(other)) {
+        ((true, true), _) | (_, (true, true)) => Roles::Forwarder,
+        ((true, false), (true, false)) | ((false, true), (false, true)) => Roles::Forwarder,
+        ((true, false), _) | ((false, false), (false, true)) => Roles::Receiver,
+        ((false, true), _) | ((false, false), (true, false)) => Roles::Sender,
+        ((false, false), (false, false)) => Roles::None,
     }
 }
 
@@ -458,7 +449,6 @@ fn role(traffic: Traffic, source: Option<bool>, destination: Option<bool>) -> Ro
         (true, true) if source == Some(true) => Roles::Sender,
         (true, true) if destination == Some(true) => Roles::Receiver,
         (true, true) => Roles::Forwarder,
-        (true, false) if source.is_none() && destination.is_none() => Roles::Receiver,
         (true, false) if destination == Some(false) => Roles::Forwarder,
         (false, true) if source == Some(true) && destination == Some(true) => Roles::Both,
         (false, true) => Roles::Forwarder,

@@ -193,6 +193,7 @@ fn fits_outcome(outcome: Outcome, cause: CauseId) -> bool {
             | NoRoute
             | ProhibitRoute
             | NeighborUnresolved
+            | LinkDown
             | TtlExpired
             | UnknownProtocol
             | NatStateLost

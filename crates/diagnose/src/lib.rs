@@ -25,6 +25,7 @@ mod group;
 mod identity;
 mod judge;
 mod nat;
+mod not_sent;
 mod refusal;
 mod route;
 mod stall;

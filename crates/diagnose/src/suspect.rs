@@ -307,6 +307,11 @@ impl<'w, 'v> Draft<'w, 'v> {
             .map(|&(host, role)| passage(&self, host, role))
             .collect();
         let (arriving, routed) = addresses(&self, &interfaces, window);
+        let opposite = self.sender().and_then(|host| {
+            let back = self.direction.reversed();
+            self.view
+                .interface(self.world, host, Role::Receiver, TapEnd::In, back)
+        });
         let answered = self.nodes.iter().any(|&(host, _)| {
             self.view
                 .tallies(host, self.direction.reversed())
@@ -328,6 +333,7 @@ impl<'w, 'v> Draft<'w, 'v> {
             interfaces,
             arriving,
             routed,
+            opposite,
             answered,
         }
     }

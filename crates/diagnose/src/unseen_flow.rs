@@ -193,6 +193,11 @@ fn is_link_local(address: &IpAddr) -> bool {
     }
 }
 
+/// The addresses that a filter names.
+pub(crate) fn named_addresses(filter: &str) -> Vec<IpAddr> {
+    Words::of(filter).addresses
+}
+
 /// The addresses, ports and protocols that a filter names.
 struct Words {
     addresses: Vec<IpAddr>,

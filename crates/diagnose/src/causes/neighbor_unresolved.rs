@@ -66,6 +66,19 @@ fn at(case: &Case<'_>, host: usize) -> Option<Finding> {
     if requests == 0 && state.is_none() {
         return None;
     }
+    // Nobody can answer what never left: the device says why.
+    let link = case.config(host).and_then(|config| config.link(&device));
+    if let Some(link) = link.filter(|link| !link.flags.is_empty())
+        && !(link.is_up() && link.has_carrier())
+    {
+        let state = if link.is_up() {
+            "without carrier"
+        } else {
+            "down"
+        };
+        super::routing::blame_device(case, host, &mut finding, &device, state);
+        return Some(finding);
+    }
     finding.setting = Some(Setting {
         kind: SettingKind::Neighbor,
         name: format!("{next_hop} dev {device}"),

@@ -3,6 +3,9 @@
 //! Evaluation alone never accuses: a rule is proven by its counter, which has to have moved by what was lost while the rule
 //! was there; a rule that surely decides and whose counter stood still is refuted.
 
+use std::time::Duration;
+
+use transect_config::ConntrackTuple;
 use transect_config::rules::{
     Action, AddressKind, CtStates, RuleDelta, RuleSet, TcpFlags, counter_deltas,
 };
@@ -12,6 +15,9 @@ use transect_walk::netfilter::{AddressFamily, Decision, PacketFacts, evaluate};
 use crate::case::Case;
 use crate::finding::{Amount, Finding, Prediction};
 use crate::world::{bounds_line, count, ip_counter, says};
+
+/// A reading takes its time, and comes once in a second.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A rule that would decide, with what it counted.
 pub(crate) struct Suspect {
@@ -35,6 +41,11 @@ pub(crate) struct Counted {
 pub(crate) fn suspects(case: &Case<'_>) -> Vec<Suspect> {
     let mut all = Vec::new();
     for &hook in Hook::ALL {
+        // Hosts put packets together before LOCAL_IN, and take them apart behind POST_ROUTING.
+        let whole = matches!(hook, Hook::LocalIn | Hook::LocalOut);
+        if whole && case.suspicion.what == What::Fragment {
+            continue;
+        }
         for host in case.hosts_at(hook.point()) {
             suspects_at(case, host, hook, &mut all);
         }
@@ -235,7 +246,8 @@ fn facts(case: &Case<'_>, host: usize, hook: Hook) -> PacketFacts {
     facts.protocol = Some(tuple.protocol);
     facts.source = Some(tuple.source.address);
     facts.destination = Some(tuple.destination.address);
-    if sample.icmp.is_none() {
+    let fragment = case.suspicion.what == What::Fragment;
+    if sample.icmp.is_none() && !fragment {
         // Port 0 stands for one that nobody saw.
         facts.source_port = Some(tuple.source.port).filter(|&port| port != 0);
         facts.destination_port = Some(tuple.destination.port).filter(|&port| port != 0);
@@ -245,7 +257,8 @@ fn facts(case: &Case<'_>, host: usize, hook: Hook) -> PacketFacts {
     facts.icmp_code = sample.icmp.map(|(_, code)| code);
     facts.length = sample.length;
     facts.ttl = sample.ttl;
-    facts.fragment_offset = Some(0);
+    // Later fragments: one such as full-size ones begin with, in units of eight bytes.
+    facts.fragment_offset = Some(if fragment { 185 } else { 0 });
     facts.destination_mac = sample.destination_mac.map(|mac| mac.0);
     let input = case.input(host).map(str::to_owned);
     let output = case.output(host).map(str::to_owned);
@@ -310,6 +323,57 @@ fn states(case: &Case<'_>) -> CtStates {
         }
         _ => open.union(CtStates::ESTABLISHED).union(CtStates::NEW),
     }
+}
+
+/// Whether the suspect was there from the beginning and would let the packet pass as long as connection tracking knew its
+/// flow, as it did before: the flow is open, so that packets of it got by.
+pub(crate) fn spares_tracked(case: &Case<'_>, suspect: &Suspect) -> bool {
+    let open = matches!(case.suspicion.what, What::Data | What::Fin | What::Ack);
+    if !case.is_tcp() || !open || !case.suspicion.answered {
+        return false;
+    }
+    let readings = &case.world.host(suspect.host).readings;
+    let Some(rules) = readings.iter().find_map(|reading| reading.rules.as_deref()) else {
+        return false;
+    };
+    let decides = |states: CtStates| {
+        let mut facts = facts(case, suspect.host, suspect.hook);
+        facts.ct_states = states;
+        let outcome = evaluate(rules, suspect.hook, &facts);
+        let mut decisions = outcome.certain.iter().chain(&outcome.possible);
+        decisions.any(|decision| same(&decision.rule, &suspect.decision.rule))
+    };
+    !decides(CtStates::ESTABLISHED) && decides(CtStates::INVALID.union(CtStates::NEW))
+}
+
+/// Whether a host's connection tracking had an entry for the flow and was seen without it while packets were lost.
+pub(crate) fn entry_lost(case: &Case<'_>, host: usize) -> bool {
+    let (arriving, routed) = (case.arriving_at(host), case.tuple_at(host));
+    let is = |tuple: &ConntrackTuple| {
+        [arriving, arriving.reversed(), routed, routed.reversed()]
+            .iter()
+            .any(|own| {
+                tuple.source == own.source.address
+                    && tuple.destination == own.destination.address
+                    && tuple.source_port == Some(own.source.port)
+                    && tuple.destination_port == Some(own.destination.port)
+            })
+    };
+    let mut had = false;
+    for reading in &case.world.host(host).readings {
+        let Some(entries) = reading.conntrack.as_deref() else {
+            continue;
+        };
+        let known = entries.iter().any(|entry| {
+            entry.protocol == case.suspicion.sample.tuple.protocol
+                && (is(&entry.original) || entry.reply.as_ref().is_some_and(is))
+        });
+        if had && !known && reading.time <= case.suspicion.window.to + GRACE {
+            return true;
+        }
+        had |= known;
+    }
+    false
 }
 
 /// The finding for one suspect: how its counter agrees with what was lost.
@@ -410,30 +474,44 @@ fn amount(
     }
 }
 
-/// Packets that died between LOCAL_OUT and the neighbour layer (causes.md 2.3): OutRequests less OutTransmits.
+fn forwarded_counter(case: &Case<'_>) -> &'static str {
+    if case.v6() {
+        "OutForwDatagrams"
+    } else {
+        "ForwDatagrams"
+    }
+}
+
+/// Packets that died between LOCAL_OUT or FORWARD and the neighbour layer (causes.md 2.3): OutRequests and ForwDatagrams
+/// less OutTransmits.
 fn killed_on_the_way_out(case: &Case<'_>, suspect: &Suspect) -> Option<u64> {
-    if !matches!(suspect.hook, Hook::LocalOut | Hook::PostRouting) {
+    if !matches!(
+        suspect.hook,
+        Hook::LocalOut | Hook::PostRouting | Hook::Forward
+    ) {
         return None;
     }
     let requests = case.ip_delta(suspect.host, "OutRequests")?;
     let transmits = case.ip_delta(suspect.host, "OutTransmits")?;
-    requests.checked_sub(transmits)
+    // Kernels with OutTransmits count what they forward before the FORWARD hook (causes.md 2.3).
+    let forwarded = case.ip_delta(suspect.host, forwarded_counter(case))?;
+    requests.checked_add(forwarded)?.checked_sub(transmits)
 }
 
 /// A rule without counter: the host's counters show that so many packets died where only rules leave no trace.
 fn identity(case: &Case<'_>, suspect: &Suspect, finding: &mut Finding) {
     let vanished = match suspect.hook {
-        Hook::LocalOut | Hook::PostRouting => killed_on_the_way_out(case, suspect),
+        Hook::LocalOut | Hook::PostRouting | Hook::Forward => killed_on_the_way_out(case, suspect),
         Hook::PreRouting | Hook::LocalIn => crate::identity::unexplained(case, suspect.host),
         _ => None,
     };
     if let Some(vanished) = vanished.filter(|&vanished| vanished > 0) {
         finding.amount = Amount::compare(vanished, case.lost());
         finding.accounted = Some(vanished);
-        let name = if suspect.hook == Hook::LocalOut {
-            "OutRequests"
-        } else {
-            "InReceives"
+        let name = match suspect.hook {
+            Hook::LocalOut | Hook::PostRouting => "OutRequests",
+            Hook::Forward => forwarded_counter(case),
+            _ => "InReceives",
         };
         finding.evidence.push(says(
             case.world

@@ -12,6 +12,10 @@ pub(crate) fn examine(case: &Case<'_>) -> Vec<Finding> {
         .iter()
         .filter(|suspect| matches!(suspect.decision.action, Action::Drop | Action::Stolen(_)))
         .filter(|suspect| !suspect.decision.is_about_invalid())
+        .filter(|suspect| {
+            // The rule is only the hand where connection tracking forgot the flow (E10).
+            !(netfilter::spares_tracked(case, suspect) && netfilter::entry_lost(case, suspect.host))
+        })
         .filter_map(|suspect| {
             let mut finding = netfilter::finding(case, suspect, CauseId::NetfilterDrop)?;
             let host = &case.world.labels[suspect.host];

@@ -1,8 +1,8 @@
 //! A10, G1, G2: lost between the hosts. Never by its own evidence: by the exclusion of both hosts.
 
-use transect_path::{CauseId, Contradiction, Point};
+use transect_path::{CauseId, Contradiction, Direction, Point, Setting, SettingKind};
 
-use crate::case::Case;
+use crate::case::{Case, Suspicion};
 use crate::finding::{Amount, Finding, Prediction};
 use crate::world::says;
 
@@ -47,7 +47,54 @@ pub(crate) fn examine(case: &Case<'_>) -> Vec<Finding> {
     finding.advice.push(
         "look at the devices between the hosts: switches, routers, firewalls, the cloud's own filters and limits".to_owned(),
     );
-    vec![finding]
+    let mut findings = Vec::new();
+    findings.extend(asymmetric(case, &finding));
+    findings.push(finding);
+    findings
+}
+
+/// C8: the answers leave by another interface than that by which the flow comes in, and die out there.
+fn asymmetric(case: &Case<'_>, lost: &Finding) -> Option<Finding> {
+    let Suspicion {
+        chain,
+        opposite,
+        direction,
+        ..
+    } = case.suspicion;
+    if *direction != Direction::ToClient {
+        return None;
+    }
+    let sender = chain.station(chain.start()).host?;
+    let (came, leaves) = (opposite.as_deref()?, case.output(sender)?);
+    if came == leaves {
+        return None;
+    }
+    let mut finding = Finding {
+        cause: CauseId::AsymmetricReturn,
+        tell: "captures on all interfaces of the host, and its route back (`ip route get`)"
+            .to_owned(),
+        ..lost.clone()
+    };
+    if lost.amount == Amount::Exact {
+        // Lost out there, and on a way of their own: what would have come back by the other interface did.
+        finding.own_meter = true;
+        finding.prediction = Prediction::Certain;
+    }
+    let (label, client) = (&case.world.labels[sender], case.destination_at(sender));
+    finding.evidence.push(says(
+        case.world.meter(sender, "capture", leaves),
+        format!("the flow comes to {label} by {came}, and its answers leave by {leaves}"),
+    ));
+    finding.setting = Some(Setting {
+        kind: SettingKind::Route,
+        name: client.to_string(),
+        value: format!("dev {leaves}"),
+    });
+    finding.advice = vec![format!(
+        "on {label}, look at `ip route get {client}`: answers leave by {leaves}; route them back by {came}, or find out who \
+         drops them on that way (anti-spoofing, stateful firewalls, a gateway that does not exist)"
+    )];
+    Some(finding)
 }
 
 /// Whether a point of a host is excluded.

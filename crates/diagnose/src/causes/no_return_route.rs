@@ -61,6 +61,11 @@ fn at(case: &Case<'_>, host: usize) -> Option<Finding> {
             format!("the listener dropped {drops} SYNs that it could not answer"),
         ));
     }
+    if missing && let Some(device) = routing::device_gone(case, host) {
+        let state = "down, and its routes went with it";
+        routing::blame_device(case, host, &mut finding, &device, state);
+        return Some(finding);
+    }
     finding.setting = Some(Setting {
         kind: SettingKind::Route,
         name: client.to_string(),

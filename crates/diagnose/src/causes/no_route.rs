@@ -76,6 +76,16 @@ fn describe(case: &Case<'_>, host: usize, mut finding: Finding) -> Finding {
         name: destination.to_string(),
         value: "none".to_owned(),
     });
+    if let Some(device) = routing::device_gone(case, host) {
+        routing::blame_device(
+            case,
+            host,
+            &mut finding,
+            &device,
+            "down, and its routes went with it",
+        );
+        return finding;
+    }
     finding.advice.push(format!(
         "give {} a route to {destination} (see `ip route get {destination}` there)",
         case.world.labels[host]

@@ -1,6 +1,6 @@
 //! What routing would do with the lost packets. Shared by the causes that are routes and routing's settings.
 
-use transect_path::Point;
+use transect_path::{CauseId, Point, Setting, SettingKind};
 use transect_walk::routing::{
     InputAnswer, InputDecision, RouteDecision, RouteQuery, RouteResult, input_decision, route,
 };
@@ -66,6 +66,43 @@ pub(crate) fn silent(case: &Case<'_>, host: usize, finding: &mut Finding) {
         }
         None => {}
     }
+}
+
+/// The device by which the lost packets went while the host had a route for them, if it is down now: the kernel removes
+/// the routes of a device that goes down (`fib_sync_down_dev`).
+pub(crate) fn device_gone(case: &Case<'_>, host: usize) -> Option<String> {
+    let tuple = case.tuple_at(host);
+    let query = RouteQuery::output(tuple.destination.address, None);
+    let before = route(case.world.any_config(host)?, &query);
+    let RouteDecision::Unicast { device, .. } = &before.certain()?.decision else {
+        return None;
+    };
+    let link = case.config(host)?.link(device)?;
+    (!link.flags.is_empty() && !link.is_up()).then(|| device.clone())
+}
+
+/// Accuses the device that is down instead of what followed from it (A8).
+pub(crate) fn blame_device(
+    case: &Case<'_>,
+    host: usize,
+    finding: &mut Finding,
+    device: &str,
+    state: &str,
+) {
+    finding.cause = CauseId::LinkDown;
+    finding.tell = "`ip -s link`: state, and dropped on the way out".to_owned();
+    finding.evidence.push(says(
+        case.world.meter(host, "config", &format!("link/{device}")),
+        format!("{device} is {state}"),
+    ));
+    finding.setting = Some(Setting {
+        kind: SettingKind::Link,
+        name: device.to_owned(),
+        value: state.to_owned(),
+    });
+    finding.advice = vec![format!(
+        "bring {device} up, check its cable or the other end of its pair"
+    )];
 }
 
 /// Whether the host receives the lost packets (rather than sending them).
