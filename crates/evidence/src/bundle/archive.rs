@@ -66,11 +66,12 @@ pub fn pack(folder: &Path, target: &Path) -> Result<(), BundleError> {
 
 fn pack_into(folder: &Path, temporary: &Path) -> Result<(), BundleError> {
     let failed = || BundleError::io("writing", temporary);
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(temporary)
-        .map_err(failed())?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    // A bundle holds packets, rules and logs: for its owner alone, as tcpdump's and sosreport's files are.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(temporary).map_err(failed())?;
     let encoder = zstd::Encoder::new(BufWriter::new(file), LEVEL).map_err(failed())?;
     let mut builder = Builder::new(encoder);
     append_folder(&mut builder, folder, Path::new(""))?;
