@@ -109,7 +109,7 @@ impl FlowView {
     ) -> Vec<(&Seen, &Tally)> {
         self.tallies(host, direction)
             .filter(|(seen, _)| seen.point.is_none())
-            .filter(|(seen, tally)| {
+            .filter(|(_, tally)| {
                 let passed_on = role == Role::Forwarder && tally.tap.direction.is_none();
                 let own_end = match tap_end(tally, role) {
                     TapEnd::In if passed_on && self.is_lowered(host, direction, tally) => {

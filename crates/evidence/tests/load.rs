@@ -757,3 +757,29 @@ fn what_stops_everything_is_told_with_its_offset() {
         "{error}"
     );
 }
+
+#[test]
+fn captures_called_after_interfaces_are_the_folders_own() {
+    let header = [
+        &[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0][..],
+        &[0; 8],
+        &[0, 0, 4, 0, 1, 0, 0, 0],
+    ]
+    .concat();
+    let labels = |names: &[&str]| -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("box");
+        fs::create_dir(&root).unwrap();
+        for name in names {
+            fs::write(root.join(name), &header).unwrap();
+        }
+        let evidence = explain(&[root.display().to_string()]);
+        evidence.hosts.into_iter().map(|host| host.label).collect()
+    };
+    assert_eq!(labels(&["any.pcap", "enp0s3.pcap", "eth1.pcap"]), ["box"]);
+    assert_eq!(
+        labels(&["client.pcap", "server.pcap"]),
+        ["client", "server"]
+    );
+    assert_eq!(labels(&["brave.pcap", "eth.pcap"]), ["brave", "eth"]);
+}

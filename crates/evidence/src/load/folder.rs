@@ -269,7 +269,10 @@ fn labels(files: &[(Found, Kind)]) -> BTreeSet<String> {
                 }
             }
             None if *kind == Kind::Capture => {
-                captures.insert(stem(Path::new(&file.name)));
+                let stem = stem(Path::new(&file.name));
+                if !is_interface(&stem) {
+                    captures.insert(stem);
+                }
             }
             None => {}
         }
@@ -278,6 +281,19 @@ fn labels(files: &[(Found, Kind)]) -> BTreeSet<String> {
         labels.extend(captures);
     }
     labels
+}
+
+/// Whether a capture is called after the interface that it was taken on, and so says nothing of the host.
+fn is_interface(stem: &str) -> bool {
+    const KINDS: [&str; 16] = [
+        "eth", "eno", "ens", "enp", "em", "wlan", "wlp", "bond", "br", "br-", "veth", "docker",
+        "tun", "tap", "wg", "team",
+    ];
+    let numbered = |kind: &str| {
+        stem.strip_prefix(kind)
+            .is_some_and(|rest| rest.starts_with(|char: char| char.is_ascii_digit()))
+    };
+    matches!(stem, "any" | "lo") || KINDS.into_iter().any(numbered)
 }
 
 /// Whether the file's name begins with the label, as a word of its own or as a folder.
