@@ -24,6 +24,9 @@ pub(crate) enum End {
 /// Time stamps of pcap files have microseconds: a difference of differences says something beyond two of them.
 const NOISE: i128 = 2_000;
 
+/// Within one network segment packets take less than this, in nanoseconds.
+const SAME_SEGMENT: i128 = 1_000_000;
+
 /// What senders begin with (RFC 1700; Linux, Windows, network devices; old systems).
 const INITIAL_TTLS: [u8; 4] = [64, 128, 255, 32];
 
@@ -60,31 +63,22 @@ impl FlowView {
         if let &[only] = undirected {
             return vec![(only, self.end_of_one(only, client, server, silent))];
         }
-        let mut order: Vec<(usize, usize)> = undirected
-            .iter()
-            .map(|&host| {
-                let behind = undirected
-                    .iter()
-                    .filter(|&&other| other != host && self.is_nearer_client(host, other))
-                    .count();
-                (behind, host)
-            })
-            .collect();
-        order.sort_by_key(|&(behind, host)| (std::cmp::Reverse(behind), host));
-        let last = order.len().saturating_sub(1);
         // A capture that shows nothing of an unanswered flow is the server's.
         let server = server
             || silent
                 && !undirected
                     .iter()
                     .any(|&host| self.tallies(host, Direction::ToClient).next().is_some());
-        order
+        let before_all = |host: usize, nearer: bool| {
+            let mut others = undirected.iter().filter(|&&other| other != host);
+            others.all(|&other| self.is_nearer_client(host, other) == Some(nearer))
+        };
+        undirected
             .iter()
-            .enumerate()
-            .map(|(place, &(_, host))| {
-                let end = if place == 0 && !client && self.may_be(host, End::Client) {
+            .map(|&host| {
+                let end = if !client && self.may_be(host, End::Client) && before_all(host, true) {
                     End::Client
-                } else if place == last && !server && self.may_be(host, End::Server) {
+                } else if !server && self.may_be(host, End::Server) && before_all(host, false) {
                     End::Server
                 } else {
                     End::Middle
@@ -148,13 +142,12 @@ impl FlowView {
         data > syn_ack && answered > went_on * 10 && answered > Duration::from_micros(500)
     }
 
-    /// Whether one capture was taken nearer the client than another.
-    fn is_nearer_client(&self, one: usize, other: usize) -> bool {
+    /// Whether one capture was taken nearer the client than another; None: nothing tells.
+    fn is_nearer_client(&self, one: usize, other: usize) -> Option<bool> {
         self.by_ttl(one, other)
             .or_else(|| self.by_delay(one, other))
             .or_else(|| self.by_loss(one, other))
             .or_else(|| self.by_clock(one, other))
-            .unwrap_or(false)
     }
 
     fn by_ttl(&self, one: usize, other: usize) -> Option<bool> {
@@ -222,7 +215,9 @@ impl FlowView {
             let (one, other) = self.common(one, other, Direction::ToClient)?;
             Some((other, one))
         })?;
-        (one != other).then_some(one < other)
+        // No router lowered the TTL: packets are there at once, and who is later by more has another time of day.
+        let apart = i128::from(one.0) - i128::from(other.0);
+        (apart != 0 && apart.abs() < SAME_SEGMENT).then_some(apart < 0)
     }
 
     /// When both hosts saw the first packet of a direction that both saw.

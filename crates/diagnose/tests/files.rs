@@ -85,6 +85,25 @@ fn two_captures_without_directions_tell_the_ends_apart() {
 }
 
 #[test]
+fn clocks_that_disagree_tell_no_ends_apart() {
+    // The client's clock is 50 ms ahead, and nothing but clocks would tell who saw the SYNs first.
+    let report = explain(&[
+        "client=blocked-client-ahead.pcap",
+        "server=blocked-server.pcap",
+    ]);
+    let verdict = &report.verdicts[0];
+    assert_eq!(verdict.outcome, Outcome::Lost);
+    assert_eq!(verdict.host, None);
+    assert!(is_asked_for_addresses(verdict), "{:?}", verdict.next);
+    // Answers do, whatever the clocks say.
+    let report = explain(&[
+        "client=refused-client-ahead.pcap",
+        "server=refused-server.pcap",
+    ]);
+    assert_eq!(report.verdicts[0].host.as_deref(), Some("server"));
+}
+
+#[test]
 fn a_silent_capture_is_the_other_end() {
     let report = explain(&["client=vanished-client.pcap", "server=vanished-server.pcap"]);
     let verdict = &report.verdicts[0];
