@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use transect_config::{
-    ConfigText, HostConfig, IpVersion, SocketProtocol, read_conntrack, read_filters, read_proc_sockets, read_qdiscs,
-    read_sockets,
+    ConfigText, HostConfig, IpVersion, SocketProtocol, read_conntrack, read_filters,
+    read_proc_sockets, read_qdiscs, read_sockets,
 };
 
 /// Texts that break the readers' expectations in the middle of what they know.

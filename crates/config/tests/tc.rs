@@ -12,14 +12,37 @@ fn qdiscs_of_json_and_text_agree() {
         assert_eq!(parsed.value.len(), 7);
     }
     for (json, text) in from_json.value.iter().zip(&from_text.value) {
-        assert_eq!((&json.device, &json.kind, &json.handle, &json.parent), (&text.device, &text.kind, &text.handle, &text.parent));
+        assert_eq!(
+            (&json.device, &json.kind, &json.handle, &json.parent),
+            (&text.device, &text.kind, &text.handle, &text.parent)
+        );
         // Taken a moment apart, so only that both have statistics.
         assert_eq!(json.statistics.is_some(), text.statistics.is_some());
     }
-    let pfifo = from_json.value.iter().find(|qdisc| qdisc.kind == "pfifo").unwrap();
-    assert_eq!((pfifo.parent.as_str(), pfifo.options.as_str()), ("1:10", "{\"limit\":50}"));
-    assert!(pfifo.counters().iter().any(|(name, packets)| name == "qdisc.eth0.pfifo.10:.packets" && *packets > 0));
-    assert_eq!(from_text.value.iter().find(|qdisc| qdisc.kind == "pfifo").unwrap().options, "limit 50p");
+    let pfifo = from_json
+        .value
+        .iter()
+        .find(|qdisc| qdisc.kind == "pfifo")
+        .unwrap();
+    assert_eq!(
+        (pfifo.parent.as_str(), pfifo.options.as_str()),
+        ("1:10", "{\"limit\":50}")
+    );
+    assert!(
+        pfifo
+            .counters()
+            .iter()
+            .any(|(name, packets)| name == "qdisc.eth0.pfifo.10:.packets" && *packets > 0)
+    );
+    assert_eq!(
+        from_text
+            .value
+            .iter()
+            .find(|qdisc| qdisc.kind == "pfifo")
+            .unwrap()
+            .options,
+        "limit 50p"
+    );
 }
 
 #[test]
@@ -37,7 +60,16 @@ qdisc fq_codel 0: parent :1 limit 10240p flows 1024
     );
     assert_eq!(parsed.problems, []);
     let tbf = parsed.value[0].statistics.unwrap();
-    assert_eq!((tbf.drops, tbf.overlimits, tbf.requeues, tbf.backlog, tbf.qlen), (97, 120, 3, 12288, 8));
+    assert_eq!(
+        (
+            tbf.drops,
+            tbf.overlimits,
+            tbf.requeues,
+            tbf.backlog,
+            tbf.qlen
+        ),
+        (97, 120, 3, 12288, 8)
+    );
     assert_eq!(parsed.value[0].device, "");
     assert_eq!(parsed.value[1].parent, ":1");
 }
@@ -45,21 +77,46 @@ qdisc fq_codel 0: parent :1 limit 10240p flows 1024
 #[test]
 fn filters_of_json_and_text_agree() {
     for (json, text) in [
-        (include_str!("fixtures/net/tc_filter_ingress.json"), include_str!("fixtures/net/tc_filter_ingress.txt")),
-        (include_str!("fixtures/net/tc_filter_egress.json"), include_str!("fixtures/net/tc_filter_egress.txt")),
-        (include_str!("fixtures/net/tc_filter_parent1.json"), include_str!("fixtures/net/tc_filter_parent1.txt")),
+        (
+            include_str!("fixtures/net/tc_filter_ingress.json"),
+            include_str!("fixtures/net/tc_filter_ingress.txt"),
+        ),
+        (
+            include_str!("fixtures/net/tc_filter_egress.json"),
+            include_str!("fixtures/net/tc_filter_egress.txt"),
+        ),
+        (
+            include_str!("fixtures/net/tc_filter_parent1.json"),
+            include_str!("fixtures/net/tc_filter_parent1.txt"),
+        ),
     ] {
         let from_json = read_filters(json, Some("eth0"), Some("ingress"));
         let from_text = read_filters(text, Some("eth0"), Some("ingress"));
-        assert_eq!((&from_json.problems[..], &from_text.problems[..]), (&[][..], &[][..]));
+        assert_eq!(
+            (&from_json.problems[..], &from_text.problems[..]),
+            (&[][..], &[][..])
+        );
         assert!(!from_json.value.is_empty());
         assert_eq!(from_json.value.len(), from_text.value.len());
         for (json, text) in from_json.value.iter().zip(&from_text.value) {
-            assert_eq!((json.pref, &json.protocol, &json.kind, &json.handle), (text.pref, &text.protocol, &text.kind, &text.handle));
+            assert_eq!(
+                (json.pref, &json.protocol, &json.kind, &json.handle),
+                (text.pref, &text.protocol, &text.kind, &text.handle)
+            );
             assert_eq!(json.bpf, text.bpf);
             assert_eq!(json.can_drop(), text.can_drop());
             let actions = |filter: &transect_config::TcFilter| -> Vec<_> {
-                filter.actions.iter().map(|action| (action.kind.clone(), action.control.clone(), action.target.clone())).collect()
+                filter
+                    .actions
+                    .iter()
+                    .map(|action| {
+                        (
+                            action.kind.clone(),
+                            action.control.clone(),
+                            action.target.clone(),
+                        )
+                    })
+                    .collect()
             };
             assert_eq!(actions(json), actions(text));
         }
@@ -68,13 +125,27 @@ fn filters_of_json_and_text_agree() {
 
 #[test]
 fn direct_action_program_and_mirror() {
-    let parsed = read_filters(include_str!("fixtures/net/tc_filter_ingress.json"), Some("eth0"), Some("ingress"));
-    let [mirror, program] = &parsed.value[..] else { panic!("two filters: {:?}", parsed.value) };
+    let parsed = read_filters(
+        include_str!("fixtures/net/tc_filter_ingress.json"),
+        Some("eth0"),
+        Some("ingress"),
+    );
+    let [mirror, program] = &parsed.value[..] else {
+        panic!("two filters: {:?}", parsed.value)
+    };
     assert!(!mirror.can_drop());
     assert_eq!(mirror.actions[0].target.as_deref(), Some("mirror br0"));
-    assert!(mirror.counters().iter().any(|(name, packets)| name == "filter.eth0.ingress.30.packets" && *packets > 0));
+    assert!(
+        mirror
+            .counters()
+            .iter()
+            .any(|(name, packets)| name == "filter.eth0.ingress.30.packets" && *packets > 0)
+    );
     assert!(program.can_drop());
-    assert_eq!(program.bpf.as_ref().unwrap().name.as_deref(), Some("shot_all"));
+    assert_eq!(
+        program.bpf.as_ref().unwrap().name.as_deref(),
+        Some("shot_all")
+    );
     assert!(program.counters().is_empty());
     assert_eq!(program.is_ingress(), Some(true));
 }
@@ -109,9 +180,14 @@ filter protocol all pref 49152 matchall chain 0 handle 0x1
         Some("ingress"),
     );
     assert_eq!(parsed.problems, []);
-    let [drop, police, pass] = &parsed.value[..] else { panic!("three filters: {:?}", parsed.value) };
+    let [drop, police, pass] = &parsed.value[..] else {
+        panic!("three filters: {:?}", parsed.value)
+    };
     assert!(drop.can_drop() && police.can_drop() && !pass.can_drop());
-    assert!(drop.counters().contains(&("filter.eth0.ingress.10.drops".to_owned(), 3)));
+    assert!(
+        drop.counters()
+            .contains(&("filter.eth0.ingress.10.drops".to_owned(), 3))
+    );
     assert_eq!(police.actions[0].statistics.unwrap().overlimits, 7);
     assert!(drop.text.contains("match 00000051/0000ffff at 20"));
     let json = read_filters(
@@ -123,5 +199,11 @@ filter protocol all pref 49152 matchall chain 0 handle 0x1
     assert_eq!(json.problems, []);
     assert!(json.value[0].can_drop());
     assert_eq!(json.value[0].is_ingress(), Some(true));
-    assert_eq!(json.value[0].counters(), [("filter.eth0.ffff:fff2.10.packets".to_owned(), 3), ("filter.eth0.ffff:fff2.10.drops".to_owned(), 3)]);
+    assert_eq!(
+        json.value[0].counters(),
+        [
+            ("filter.eth0.ffff:fff2.10.packets".to_owned(), 3),
+            ("filter.eth0.ffff:fff2.10.drops".to_owned(), 3)
+        ]
+    );
 }
