@@ -344,7 +344,12 @@ impl FlowView {
     /// Packets of a direction that came in, went out, or passed a tap that does not tell.
     fn traffic(&self, host: usize, direction: Direction) -> Traffic {
         let mut traffic = Traffic::default();
-        for (_, tally) in self.tallies(host, direction) {
+        for (seen, tally) in self.tallies(host, direction) {
+            if let Some(point) = seen.point {
+                traffic.came_in |= Point::receiving().contains(&point);
+                traffic.went_out |= Point::sending().contains(&point);
+                continue;
+            }
             match tally.tap.direction {
                 Some(FrameDirection::In) => traffic.came_in = true,
                 Some(FrameDirection::Out) => traffic.went_out = true,

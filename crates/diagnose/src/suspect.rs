@@ -427,12 +427,15 @@ fn passage(draft: &Draft<'_, '_>, host: usize, role: Role) -> Passage {
     }
 }
 
+/// Addresses by host, where they are not those at the client.
+type Translated = Vec<(usize, Tuple)>;
+
 /// The packets' addresses as they come to each host, and as each host routes them, where they are not those at the client.
 fn addresses(
     draft: &Draft<'_, '_>,
     interfaces: &[Passage],
     window: Window,
-) -> (Vec<(usize, Tuple)>, Vec<(usize, Tuple)>) {
+) -> (Translated, Translated) {
     let plain = draft.view.directed(draft.direction);
     let (mut arriving, mut routed) = (Vec::new(), Vec::new());
     for (&(host, role), passage) in draft.nodes.iter().zip(interfaces) {

@@ -131,6 +131,17 @@ fn directions_settle_what_addresses_would() {
 }
 
 #[test]
+fn a_capture_behind_the_hooks_says_that_the_packets_came_there() {
+    let report = explain(&[
+        "client=blocked-client-any.pcap",
+        "box@raw_tap=blocked-server.pcap",
+    ]);
+    let verdict = &report.verdicts[0];
+    let [first, _] = verdict.between.as_ref().unwrap();
+    assert_eq!(first.to_string(), "box/raw_tap/left");
+}
+
+#[test]
 fn counters_without_times_count() {
     let report = explain(&[
         "client=full-client.pcap",

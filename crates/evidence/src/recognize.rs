@@ -180,6 +180,18 @@ fn start_of(head: &[u8]) -> String {
     if head.is_empty() {
         return "nothing (the file is empty)".to_owned();
     }
+    for (magic, name) in [
+        (&b"\xfd7zXZ\0"[..], "xz"),
+        (b"BZh", "bzip2"),
+        (b"PK\x03\x04", "zip"),
+        (b"7z\xbc\xaf", "7-Zip"),
+    ] {
+        if head.starts_with(magic) {
+            return format!(
+                "the mark of {name} (unpack it first; gzip and zstd are read as they are)"
+            );
+        }
+    }
     let short = head.get(..24).unwrap_or(head);
     match std::str::from_utf8(short) {
         Ok(text) if !text.contains(|char: char| char.is_control() && !char.is_whitespace()) => {
@@ -200,6 +212,12 @@ fn start_of(head: &[u8]) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn archives_that_are_not_read_say_what_to_do() {
+        let error = recognize(b"\xfd7zXZ\0\0\x04", "sosreport.tar.xz").unwrap_err();
+        assert!(error.to_string().contains("xz (unpack it first"), "{error}");
+    }
 
     #[test]
     fn texts_are_recognised_by_what_only_they_hold() {
