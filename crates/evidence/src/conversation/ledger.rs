@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use transect_packet::bpf::Program;
 use transect_packet::{
     CaptureError, CaptureReader, Dissection, Frame, IcmpMessage, Interface, IpHeader, LinkHeader,
-    MacAddress, Network, PacketType, SequenceNumber, TcpFlags, Transport, dissect,
+    MacAddress, Network, PacketType, SequenceNumber, TcpFlags, TcpHeader, Transport, dissect,
     transport_checksum,
 };
 use transect_path::{Direction, Timestamp, What};
@@ -54,6 +54,8 @@ pub struct Ledger {
     options: LedgerOptions,
     pub(super) books: Books,
     index: Index,
+    /// The newest packet's key, conversation and direction: packets come in trains, and most find theirs here.
+    recent: Option<(Key, u32, Direction)>,
     taps: Vec<TapTotals>,
     tap_index: HashMap<Tap, u16>,
     last_tap: usize,
@@ -262,6 +264,44 @@ impl Ledger {
         Some((found, direction))
     }
 
+    /// The conversation of the packet before this one, if this one belongs to it.
+    #[inline]
+    fn find_recent(&self, key: &Key) -> Option<(u32, Direction)> {
+        let (known, conversation, direction) = self.recent.as_ref()?;
+        if known == key {
+            Some((*conversation, *direction))
+        } else if *known == key.reversed() {
+            Some((*conversation, direction.reversed()))
+        } else {
+            None
+        }
+    }
+
+    /// The newest TCP conversation with these five values, unless the segment starts another one.
+    #[inline]
+    fn find_or_open(
+        &mut self,
+        key: &Key,
+        time: Timestamp,
+        segment: &TcpHeader,
+    ) -> Option<(u32, Direction)> {
+        let hash = self.index.hash(key);
+        let newest = self.find(hash, key);
+        let found = newest.filter(|&(conversation, direction)| {
+            !tcp::starts_anew(&self.books, conversation, direction, time, segment)
+        });
+        found.or_else(|| {
+            let older = newest.map(|(conversation, _)| conversation);
+            let (direction, facts) = match (segment.flags.syn(), segment.flags.ack()) {
+                (true, false) => (Direction::ToServer, Facts::CLIENT_BY_ROLE),
+                (true, true) => (Direction::ToClient, Facts::CLIENT_BY_ROLE),
+                (false, _) => (Direction::ToServer, 0),
+            };
+            let opened = self.open(hash, key, direction, older, facts)?;
+            Some((opened, direction))
+        })
+    }
+
     /// Opens a conversation; `direction` is the way of the packet that opens it, whose key this is.
     fn open(
         &mut self,
@@ -306,25 +346,14 @@ impl Ledger {
             return;
         };
         let time = arrival.frame.time;
-        let hash = self.index.hash(&key);
-        let found = self.find(hash, &key).filter(|&(conversation, direction)| {
+        let known = self.find_recent(&key).filter(|&(conversation, direction)| {
             !tcp::starts_anew(&self.books, conversation, direction, time, segment)
         });
-        let (conversation, direction) = match found {
-            Some(found) => found,
-            None => {
-                let older = self.find(hash, &key).map(|(conversation, _)| conversation);
-                let (direction, facts) = match (segment.flags.syn(), segment.flags.ack()) {
-                    (true, false) => (Direction::ToServer, Facts::CLIENT_BY_ROLE),
-                    (true, true) => (Direction::ToClient, Facts::CLIENT_BY_ROLE),
-                    (false, _) => (Direction::ToServer, 0),
-                };
-                match self.open(hash, &key, direction, older, facts) {
-                    Some(conversation) => (conversation, direction),
-                    None => return,
-                }
-            }
+        let found = known.or_else(|| self.find_or_open(&key, time, segment));
+        let Some((conversation, direction)) = found else {
+            return;
         };
+        self.recent = Some((key, conversation, direction));
         let Some(tally) =
             self.enter_packet(arrival, conversation, direction, segment.payload_length)
         else {

@@ -8,10 +8,13 @@ use super::{Fragment, IpHeader, Network, Transport, UdpHeader, array_at, u16_at,
 use crate::checksum::ones_complement_sum;
 use crate::protocol;
 
+// The functions on the way of every packet are inlined always: they return large values, which would be copied from one to
+// the next.
+
 /// IPv6 packets with a longer chain of extension headers are not followed.
 const MAX_EXTENSIONS: usize = 16;
 
-#[inline]
+#[inline(always)]
 pub(super) fn dissect_ip(data: &[u8], offset: usize, original_length: u32) -> Network {
     let header = match data.get(offset).map(|first| first >> 4) {
         Some(4) => ipv4(data, offset, original_length),
@@ -26,7 +29,7 @@ fn rest_of_frame(offset: usize, original_length: u32) -> u32 {
     original_length.saturating_sub(u32::try_from(offset).unwrap_or(u32::MAX))
 }
 
-#[inline]
+#[inline(always)]
 fn ipv4(data: &[u8], offset: usize, original_length: u32) -> Option<IpHeader> {
     let fixed = array_at::<20>(data, offset)?;
     let header_length = usize::from(fixed[0] & 0x0f) * 4;
@@ -182,7 +185,7 @@ pub(super) fn skip_extensions(data: &[u8], offset: usize, next: u8) -> Option<Ch
     None
 }
 
-#[inline]
+#[inline(always)]
 fn transport(
     data: &[u8],
     offset: usize,

@@ -192,7 +192,7 @@ pub struct SackBlock {
 }
 
 /// `length` is the number of bytes that IP carries from `offset` on.
-#[inline]
+#[inline(always)]
 pub(super) fn dissect_tcp(data: &[u8], offset: usize, length: u32) -> Transport {
     let Some(fixed) = super::array_at::<20>(data, offset) else {
         return Transport::Truncated;
