@@ -41,8 +41,8 @@ test: setup-test
 	@scripts/test
 
 bench: setup-bench
-	$(CARGO) build --release --locked -p transect-cli
-	$(CARGO) run --release --locked -p transect-bench -- $(BENCH_OPTIONS)
+	@$(CARGO) build --release --locked -p transect-cli -p transect-bench
+	@"$${CARGO_TARGET_DIR:-target}/release/transect-bench" $(BENCH_OPTIONS)
 
 lint: setup-build
 	$(CARGO) fmt --all --check

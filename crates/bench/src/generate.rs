@@ -28,13 +28,20 @@ pub(crate) enum Traffic {
         /// Connections.
         connections: u32,
     },
+    /// So many SYNs, each sent twice, and nothing in answer.
+    Unanswered {
+        /// Connections.
+        connections: u32,
+    },
 }
 
 impl Traffic {
     /// How many connections it holds.
     pub(crate) fn connections(self) -> u32 {
         match self {
-            Traffic::Bulk { connections, .. } | Traffic::Short { connections } => connections,
+            Traffic::Bulk { connections, .. }
+            | Traffic::Short { connections }
+            | Traffic::Unanswered { connections } => connections,
         }
     }
 }
@@ -76,6 +83,7 @@ pub(crate) fn write_capture(path: &Path, traffic: Traffic, snap_length: usize) -
             frames,
         } => bulk(&mut file, connections, frames)?,
         Traffic::Short { connections } => short(&mut file, connections)?,
+        Traffic::Unanswered { connections } => unanswered(&mut file, connections)?,
     }
     file.writer.flush()?;
     Ok(file.written)
@@ -248,6 +256,23 @@ fn short<W: Write>(file: &mut PcapFile<W>, connections: u32) -> Result<()> {
     Ok(())
 }
 
+fn unanswered<W: Write>(file: &mut PcapFile<W>, connections: u32) -> Result<()> {
+    // As many as one second holds at the rate of `segment`.
+    const PER_SECOND: u32 = 100_000;
+    let mut first = 0;
+    while first < connections {
+        let last = connections.min(first + PER_SECOND);
+        for _ in 0..2 {
+            for number in first..last {
+                let (mut client, server) = ends(number);
+                file.segment(&mut client, &server, FLAG_SYN, 0)?;
+            }
+        }
+        first = last;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use transect_evidence::conversation::{Ledger, LedgerOptions, read_capture};
@@ -283,8 +308,11 @@ mod tests {
                 assert!(conversation.unacknowledged(Direction::ToClient).is_empty());
             }
         }
-        let (_, ledger) = ledger(Traffic::Short { connections: 1000 }, 96);
-        assert_eq!(ledger.len(), 1000);
-        assert!(ledger.briefs().all(|brief| brief.clean));
+        let (_, short) = ledger(Traffic::Short { connections: 1000 }, 96);
+        assert_eq!(short.len(), 1000);
+        assert!(short.briefs().all(|brief| brief.clean));
+        let (written, ledger) = ledger(Traffic::Unanswered { connections: 500 }, 96);
+        assert_eq!((written.frames, ledger.len()), (1000, 500));
+        assert!(ledger.briefs().all(|brief| !brief.clean));
     }
 }

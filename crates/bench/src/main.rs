@@ -3,6 +3,7 @@
 //! What it is not: a test. It prints what it measures and fails only when it cannot measure at all.
 
 mod generate;
+mod host;
 mod measure;
 mod table;
 
@@ -16,6 +17,7 @@ use transect_packet::CaptureReader;
 
 use generate::{Traffic, write_capture};
 use measure::{Contestant, Pinning, measure};
+use table::Requirement;
 
 /// Measures Transect beside tcptrace and tshark, and prints Markdown tables.
 #[derive(Debug, Parser)]
@@ -28,6 +30,9 @@ struct Arguments {
     /// How often each program runs on each file.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Only the files of which the title contains this.
+    #[arg(long, default_value = "")]
+    only: String,
     /// The transect binary; by default the one beside this program.
     #[arg(long)]
     transect: Option<PathBuf>,
@@ -40,6 +45,14 @@ enum Part {
         /// The capture.
         file: PathBuf,
     },
+    /// Only takes readings of the current network namespace; prints the median and shortest time in milliseconds.
+    Reading,
+    /// Only measures `explain`.
+    Explain,
+    /// Only measures `collect` and its readings on an idle host.
+    Collect,
+    /// Only measures `lab run --all`.
+    Lab,
 }
 
 /// One file to measure on.
@@ -49,9 +62,11 @@ struct Load {
     snap_length: usize,
     /// Whether the other programs are to run on it too.
     with_peers: bool,
+    /// What `explain` may need at most, in MiB.
+    memory: u64,
 }
 
-fn loads(quick: bool) -> [Load; 3] {
+fn loads(quick: bool) -> [Load; 4] {
     let few = if quick { 20 } else { 1 };
     [
         Load {
@@ -62,50 +77,97 @@ fn loads(quick: bool) -> [Load; 3] {
             },
             snap_length: 1514,
             with_peers: true,
+            memory: 64,
         },
         Load {
             title: "96-byte snaps, 100 connections",
             traffic: Traffic::Bulk {
                 connections: 100,
-                frames: 5_000_000 / few,
+                frames: 2_000_000 / few,
             },
             snap_length: 96,
             with_peers: true,
+            memory: 64,
         },
         Load {
-            title: "Short connections, 96-byte snaps",
+            title: "A million short connections, 96-byte snaps",
             traffic: Traffic::Short {
                 connections: 1_000_000 / few as u32,
             },
             snap_length: 96,
             with_peers: false,
+            memory: 600,
+        },
+        Load {
+            title: "A million connections that nobody answers, 96-byte snaps",
+            traffic: Traffic::Unanswered {
+                connections: 1_000_000 / few as u32,
+            },
+            snap_length: 96,
+            with_peers: false,
+            memory: 600,
         },
     ]
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    if let Some(Part::Conversations { file }) = &arguments.part {
-        return conversations(file);
+    match &arguments.part {
+        Some(Part::Conversations { file }) => return conversations(file),
+        Some(Part::Reading) => {
+            host::take_readings();
+            return Ok(());
+        }
+        _ => {}
     }
-    println!("{}\n", table::machine());
+    let own = std::env::current_exe().context("finding this program")?;
+    let transect = match &arguments.transect {
+        Some(path) => path.clone(),
+        None => own.with_file_name("transect"),
+    };
+    println!(
+        "# Speed and memory\n\nPrinted by `make bench`. {}\n",
+        table::machine()
+    );
+    let mut requirements = Vec::new();
+    let wanted = |part: &Part| match &arguments.part {
+        Some(only) => std::mem::discriminant(only) == std::mem::discriminant(part),
+        None => true,
+    };
+    if wanted(&Part::Explain) {
+        requirements.extend(explain_beside_peers(&arguments, &own, &transect)?);
+    }
+    if wanted(&Part::Collect) {
+        requirements.extend([host::collect(&transect), host::reading(&own)]);
+    }
+    if wanted(&Part::Lab) {
+        requirements.push(host::laboratory(&transect));
+    }
+    print!("## Requirements\n\n{}", table::summary(&requirements));
+    Ok(())
+}
+
+/// The speed and memory of `explain`, and of the ledger below it.
+fn explain_beside_peers(
+    arguments: &Arguments,
+    own: &Path,
+    transect: &Path,
+) -> Result<Vec<Requirement>> {
     let (pinning, warning) = Pinning::find();
     if let Some(warning) = warning {
         println!("{warning}\n");
     }
-    explain_beside_peers(&arguments, &pinning)
-    // Other measurements (the idle cost of `collect`, the time of a snapshot, `lab run --all`) follow here, each a function
-    // of its own that prints its table.
-}
-
-/// The speed and memory of `explain`, and of the ledger below it.
-fn explain_beside_peers(arguments: &Arguments, pinning: &Pinning) -> Result<()> {
+    let mut requirements = Vec::new();
     let folder = tempfile::Builder::new()
         .prefix("transect-bench-")
         .tempdir()
         .context("making a temporary folder")?;
-    let all = contestants(arguments)?;
-    for load in loads(arguments.quick) {
+    let all = contestants(own, transect);
+    let loads = loads(arguments.quick);
+    for load in loads
+        .iter()
+        .filter(|load| load.title.contains(&arguments.only))
+    {
         let path = folder.path().join("load.pcap");
         // Writing leaves the file in the page cache: nobody waits for the disk.
         let written = write_capture(&path, load.traffic, load.snap_length)
@@ -116,7 +178,7 @@ fn explain_beside_peers(arguments: &Arguments, pinning: &Pinning) -> Result<()> 
             .filter(|(peer, _)| load.with_peers || !peer)
             .map(|(_, contestant)| contestant.clone())
             .collect();
-        let outcomes = measure(&contestants, file, arguments.rounds, pinning);
+        let outcomes = measure(&contestants, file, arguments.rounds, &pinning);
         let section = table::Section {
             title: load.title,
             frames: written.frames,
@@ -126,39 +188,42 @@ fn explain_beside_peers(arguments: &Arguments, pinning: &Pinning) -> Result<()> 
             outcomes: &outcomes,
         };
         print!("{}", table::render(&section));
+        if load.with_peers {
+            requirements.push(section.faster(TCPTRACE, 3.0));
+            requirements.push(section.faster(TSHARK, 20.0));
+        }
+        requirements.push(section.within(load.memory));
     }
-    Ok(())
+    Ok(requirements)
 }
 
+const TCPTRACE: &str = "tcptrace -n";
+const TSHARK: &str = "tshark -q -z conv,tcp";
+
 /// Who is measured; true marks the other programs.
-fn contestants(arguments: &Arguments) -> Result<Vec<(bool, Contestant)>> {
-    let own = std::env::current_exe().context("finding this program")?;
-    let transect = match &arguments.transect {
-        Some(path) => path.clone(),
-        None => own.with_file_name("transect"),
-    };
+fn contestants(own: &Path, transect: &Path) -> Vec<(bool, Contestant)> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let contestant = |name: &str, argv: &[&str]| Contestant {
         name: name.to_owned(),
         argv: argv.iter().map(|&part| part.to_owned()).collect(),
     };
-    Ok(vec![
+    vec![
         (
             false,
             contestant(
                 "transect explain --json",
-                &[&text(&transect), "explain", "--json"],
+                &[&text(transect), "explain", "--json"],
             ),
         ),
         (
             false,
-            contestant("conversations alone", &[&text(&own), "conversations"]),
+            contestant("conversations alone", &[&text(own), "conversations"]),
         ),
-        (true, contestant("tcptrace -n", &["tcptrace", "-n"])),
+        (true, contestant(TCPTRACE, &["tcptrace", "-n"])),
         (
             true,
             contestant(
-                "tshark -q -z conv,tcp",
+                TSHARK,
                 &[
                     "tshark",
                     "-n",
@@ -171,7 +236,7 @@ fn contestants(arguments: &Arguments) -> Result<Vec<(bool, Contestant)>> {
                 ],
             ),
         ),
-    ])
+    ]
 }
 
 fn conversations(path: &Path) -> Result<()> {
