@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use transect_packet::bpf::Program;
 
-use crate::bundle::{BundleError, FilterProgram, Limits};
+use crate::bundle::{Bundle, BundleError, FilterProgram, Limits};
 use crate::input::{Input, Role};
 use crate::model::{Evidence, HostEvidence};
 use crate::problem::Problem;
@@ -109,7 +109,7 @@ impl Loader<'_> {
             }
         };
         if metadata.is_dir() {
-            return if path.join("manifest.json").is_file() {
+            return if Bundle::is_at(path) {
                 self.bundle(input, path)
             } else {
                 self.folder(input, path)
@@ -158,7 +158,7 @@ impl Loader<'_> {
     /// A tar archive is a bundle when it has a manifest, else a folder of dumps.
     fn archive(&mut self, input: &Input) -> Result<(), LoadError> {
         let unpacked = folder::Unpacked::open(&input.path, &self.options.limits)?;
-        if unpacked.root().join("manifest.json").is_file() {
+        if Bundle::is_at(unpacked.root()) {
             self.problems(&input.path, unpacked.problems.iter().cloned());
             return self.bundle(input, unpacked.root());
         }

@@ -783,3 +783,32 @@ fn captures_called_after_interfaces_are_the_folders_own() {
     );
     assert_eq!(labels(&["brave.pcap", "eth.pcap"]), ["brave", "eth"]);
 }
+
+#[test]
+fn a_bundle_that_was_cut_off_or_lost_its_manifest_is_still_a_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    write_bundle(&bundle, "server");
+    let archive = folder.path().join("b.tar.zst");
+    pack(&bundle, &archive).unwrap();
+    // The manifest comes first, so that it is there when the end is missing.
+    let whole = zstd::decode_all(&fs::read(&archive).unwrap()[..]).unwrap();
+    assert!(whole.starts_with(b"manifest.json\0"));
+    let cut = folder.path().join("cut.tar");
+    fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    let evidence = explain(&[cut.display().to_string()]);
+    assert!(evidence.window.is_some());
+    assert_eq!(evidence.hosts[0].label, "server");
+    assert!(!evidence.problems.is_empty());
+
+    let readings = |evidence: &Evidence| evidence.host("server").unwrap().readings.len();
+    let known = readings(&explain(&[bundle.display().to_string()]));
+    fs::remove_file(bundle.join("manifest.json")).unwrap();
+    let evidence = explain(&[bundle.display().to_string()]);
+    assert_eq!(readings(&evidence), known);
+    let told = problems(&evidence);
+    assert!(
+        told.iter().any(|told| told.starts_with("manifest.json")),
+        "{told:?}"
+    );
+}

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use tar::{Archive, Builder, EntryType, Header};
 
-use super::BundleError;
+use super::{BundleError, MANIFEST};
 use crate::problem::Problem;
 
 /// Bounds on what is unpacked from an archive.
@@ -74,6 +74,12 @@ fn pack_into(folder: &Path, temporary: &Path) -> Result<(), BundleError> {
     let file = options.open(temporary).map_err(failed())?;
     let encoder = zstd::Encoder::new(BufWriter::new(file), LEVEL).map_err(failed())?;
     let mut builder = Builder::new(encoder);
+    // First, so that an archive that was cut off on its way still says what it is.
+    let manifest = folder.join(MANIFEST);
+    if manifest.is_file() {
+        append_file(&mut builder, &manifest, Path::new(MANIFEST))
+            .map_err(BundleError::io("packing", &manifest))?;
+    }
     append_folder(&mut builder, folder, Path::new(""))?;
     let encoder = builder.into_inner().map_err(failed())?;
     let writer = encoder.finish().map_err(failed())?;
@@ -90,6 +96,9 @@ fn append_folder<W: Write>(
 ) -> Result<(), BundleError> {
     for (path, kind) in sorted_entries(folder)? {
         let inside = inside.join(path.file_name().unwrap_or_default());
+        if inside == Path::new(MANIFEST) {
+            continue;
+        }
         if kind.is_dir() {
             append_folder(builder, &path, &inside)?;
         } else if kind.is_file() {

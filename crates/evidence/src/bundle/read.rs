@@ -109,6 +109,21 @@ impl Bundle {
         text
     }
 
+    /// Whether a folder is a bundle's: by its manifest, else (that may be damaged or lost) by its layout.
+    pub(crate) fn is_at(folder: &Path) -> bool {
+        let has_readings = |host: &Path| {
+            sorted_entries(&host.join(READINGS)).is_ok_and(|readings| {
+                let mut readings = readings.iter();
+                readings.any(|(reading, _)| is_file(&reading.join(READING)))
+            })
+        };
+        is_file(&folder.join(MANIFEST))
+            || sorted_entries(&folder.join(HOSTS)).is_ok_and(|hosts| {
+                let mut hosts = hosts.iter();
+                hosts.any(|(host, kind)| kind.is_dir() && has_readings(host))
+            })
+    }
+
     fn from_folder(
         folder: PathBuf,
         temporary: Option<tempfile::TempDir>,

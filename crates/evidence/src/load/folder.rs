@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::loose::natural;
 use super::{LoadError, Loader, file};
-use crate::bundle::{BundleError, Limits, sorted_entries, unpack};
+use crate::bundle::{Bundle, BundleError, Limits, sorted_entries, unpack};
 use crate::input::{Input, Role, stem};
 use crate::problem::Problem;
 use crate::recognize::Kind;
@@ -68,7 +68,8 @@ impl Unpacked {
         let problems = unpack(archive, folder.path(), limits)?;
         let mut root = folder.path().to_owned();
         // Archives are often made of one folder.
-        if let Ok(entries) = sorted_entries(&root)
+        if !Bundle::is_at(&root)
+            && let Ok(entries) = sorted_entries(&root)
             && let [(only, kind)] = entries.as_slice()
             && kind.is_dir()
         {
