@@ -430,9 +430,6 @@ fn passage(draft: &Draft<'_, '_>, host: usize, role: Role) -> Passage {
 /// Addresses by host, where they are not those at the client.
 type Translated = Vec<(usize, Tuple)>;
 
-/// A flow's addresses on hosts, by the hosts' indexes.
-type Addresses = Vec<(usize, Tuple)>;
-
 /// The packets' addresses as they come to each host, and as each host routes them, where they are not those at the client.
 fn addresses(
     draft: &Draft<'_, '_>,
