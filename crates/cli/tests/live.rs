@@ -141,13 +141,19 @@ fn a_bundle_explains_to_what_why_said_byte_for_byte() {
         "\"$TRANSECT\" why --json -o x.tar.zst --settle 200ms tcp port 9 -- {REFUSED} >why.json\n\
          \"$TRANSECT\" explain --json x.tar.zst >explained.json\n\
          mkdir unpacked && tar --zstd -xf x.tar.zst -C unpacked\n\
-         \"$TRANSECT\" explain --json unpacked >folder.json"
+         \"$TRANSECT\" explain --json unpacked >folder.json\n\
+         mkdir -p else/where && mv x.tar.zst else/where/renamed && mv unpacked else/\n\
+         (cd else/where && exec \"$TRANSECT\" explain --json ./renamed) >moved.json\n\
+         (cd else/unpacked && exec \"$TRANSECT\" explain --json .) >inside.json"
     );
     let output = in_namespace(&script, folder.path()).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
     assert!(read("why.json").contains("\"refused\""));
     assert_eq!(read("why.json"), read("explained.json"));
+    for name in ["moved.json", "inside.json"] {
+        assert_eq!(read("why.json"), read(name), "{name}");
+    }
     assert_eq!(read("why.json"), read("folder.json"));
 }
 
