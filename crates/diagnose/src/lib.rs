@@ -28,6 +28,8 @@ mod nat;
 mod not_sent;
 mod refusal;
 mod route;
+#[cfg(test)]
+mod scene;
 mod stall;
 mod suspect;
 mod tcp;

@@ -47,10 +47,10 @@ pub(crate) fn examine(case: &Case<'_>) -> Vec<Finding> {
     finding.advice.push(
         "look at the devices between the hosts: switches, routers, firewalls, the cloud's own filters and limits".to_owned(),
     );
-    let mut findings = Vec::new();
-    findings.extend(asymmetric(case, &finding));
-    findings.push(finding);
-    findings
+    match asymmetric(case, &finding) {
+        Some(asymmetric) => vec![asymmetric],
+        None => vec![finding],
+    }
 }
 
 /// C8: the answers leave by another interface than that by which the flow comes in, and die out there.
@@ -75,11 +75,6 @@ fn asymmetric(case: &Case<'_>, lost: &Finding) -> Option<Finding> {
             .to_owned(),
         ..lost.clone()
     };
-    if lost.amount == Amount::Exact {
-        // Lost out there, and on a way of their own: what would have come back by the other interface did.
-        finding.own_meter = true;
-        finding.prediction = Prediction::Certain;
-    }
     let (label, client) = (&case.world.labels[sender], case.destination_at(sender));
     finding.evidence.push(says(
         case.world.meter(sender, "capture", leaves),
