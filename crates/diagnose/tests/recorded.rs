@@ -1,6 +1,11 @@
 //! Recorded runs of the experiments, diagnosed again: what was found once must be found for ever, also where experiments
 //! cannot run. `scripts/record-experiments` makes the bundles; the experiments' own files say what they must end in.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed unwrap is the test's own message, in its helpers too"
+)]
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
