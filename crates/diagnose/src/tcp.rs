@@ -531,23 +531,22 @@ impl<'w, 'v> Tcp<'w, 'v> {
             }
         }
         if received {
-            let (who, truth) = match direction {
-                Direction::ToServer => (
-                    "client",
-                    "the server has received the request and answered; the answer did not leave it",
+            // Only a log shows that the application had it; a socket shows that TCP had.
+            let (thing, truth) = match logged {
+                true => (
+                    "request",
+                    "the request was received and processed; the answer was lost on its way back",
                 ),
-                Direction::ToClient => (
-                    "server",
-                    "the client has received the data; its acknowledgements did not leave it",
+                false => (
+                    "data",
+                    "TCP there has received the data; what it sent back did not arrive",
                 ),
             };
-            let _ = who;
-            let believer = self.end(direction.reversed());
-            if let Some(host) = believer {
+            if let Some(host) = self.end(direction.reversed()) {
                 fate.misled.push(Misled {
                     host: world.labels[host].clone(),
-                    believes: format!("the {} has not received the {}", other_end(direction), if logged { "request" } else { "data" }),
-                    truth: if logged { "the request was received and processed; the answer was lost on its way back".to_owned() } else { truth.to_owned() },
+                    believes: format!("the {} has not received the {thing}", other_end(direction)),
+                    truth: truth.to_owned(),
                 });
             }
         }

@@ -454,10 +454,7 @@ fn amount(
     evidence: &mut Vec<transect_path::Evidence>,
 ) -> Amount {
     match counted.due {
-        Some((lo, hi)) if counted.packets < lo => {
-            let _ = hi;
-            Amount::Partial
-        }
+        Some((lo, _)) if counted.packets < lo => Amount::Partial,
         Some((_, hi)) if counted.packets <= hi => Amount::Exact,
         Some(_) => Amount::Covers,
         None => match killed_on_the_way_out(case, suspect) {
