@@ -18,12 +18,12 @@ pub use tcp::{SackBlock, SequenceNumber, TcpFlags, TcpHeader, TcpOptions, TcpTim
 use crate::{LinkType, MacAddress};
 
 /// What one frame says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dissection {
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dissection<'a> {
     /// The link header.
     pub link: LinkHeader,
     /// What it carries.
-    pub network: Network,
+    pub network: Network<'a>,
 }
 
 /// The link header's fields, as far as the link type has them.
@@ -57,21 +57,22 @@ pub enum PacketType {
 }
 
 /// What the link header announces.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Network {
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Network<'a> {
     /// IPv4 or IPv6.
-    Ip(IpHeader),
+    Ip(IpHeader<'a>),
     /// ARP for IPv4.
     Arp(ArpPacket),
     /// Another EtherType (for 802.3 frames: the length).
     Other(u16),
     /// Too little was captured to say, or the header is damaged.
+    #[default]
     Truncated,
 }
 
 /// An IPv4 or IPv6 header with what follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IpHeader {
+pub struct IpHeader<'a> {
     /// Where the packet comes from.
     pub source: IpAddr,
     /// Where it goes to.
@@ -98,10 +99,10 @@ pub struct IpHeader {
     /// Where the transport header starts in the frame, in bytes.
     pub transport_offset: u16,
     /// What it carries.
-    pub transport: Transport,
+    pub transport: Transport<'a>,
 }
 
-impl IpHeader {
+impl IpHeader<'_> {
     /// Bytes behind the IP header and its extensions.
     pub fn payload_length(&self) -> u32 {
         let headers = self.transport_offset.saturating_sub(self.offset);
@@ -120,9 +121,9 @@ pub struct Fragment {
 
 /// What an IP packet carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Transport {
+pub enum Transport<'a> {
     /// TCP.
-    Tcp(TcpHeader),
+    Tcp(TcpHeader<'a>),
     /// UDP or UDP-Lite.
     Udp(UdpHeader),
     /// ICMP or ICMPv6.
@@ -158,16 +159,26 @@ impl UdpHeader {
 /// Takes a frame apart. `data` is what was captured of it, `original_length` its length on the wire.
 ///
 /// Never fails: what cannot be read is `Truncated` or `Other`.
-#[inline]
-pub fn dissect(link: LinkType, data: &[u8], original_length: u32) -> Dissection {
-    let (link, payload) = link::dissect_link(link, data);
-    let network = match payload {
-        link::Payload::Ip(offset) => ip::dissect_ip(data, offset, original_length),
-        link::Payload::Arp(offset) => arp::dissect_arp(data, offset),
-        link::Payload::Other(kind) => Network::Other(kind),
-        link::Payload::Truncated => Network::Truncated,
-    };
-    Dissection { link, network }
+pub fn dissect(link: LinkType, data: &[u8], original_length: u32) -> Dissection<'_> {
+    let mut dissection = Dissection::default();
+    dissection.fill(link, data, original_length);
+    dissection
+}
+
+impl<'a> Dissection<'a> {
+    /// As [`dissect`], into an empty value that is there already: for whoever goes through millions of frames.
+    #[inline(always)]
+    pub fn fill(&mut self, link: LinkType, data: &'a [u8], original_length: u32) {
+        *self = Dissection::default();
+        match link::dissect_link(link, data, &mut self.link) {
+            link::Payload::Ip(offset) => {
+                ip::dissect_ip(data, offset, original_length, &mut self.network);
+            }
+            link::Payload::Arp(offset) => self.network = arp::dissect_arp(data, offset),
+            link::Payload::Other(kind) => self.network = Network::Other(kind),
+            link::Payload::Truncated => {}
+        }
+    }
 }
 
 /// Big-endian 16 bits at `at`.

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use transect_packet::bpf::Program;
 use transect_packet::{
     CaptureError, CaptureReader, Dissection, Frame, IcmpMessage, Interface, IpHeader, LinkHeader,
-    MacAddress, Network, PacketType, SequenceNumber, TcpFlags, TcpHeader, Transport, dissect,
+    MacAddress, Network, PacketType, SequenceNumber, TcpFlags, TcpHeader, Transport,
     transport_checksum,
 };
 use transect_path::{Direction, Timestamp, What};
@@ -79,7 +79,8 @@ pub fn read_capture<R: Read>(
     let damage = loop {
         match reader.next_frame() {
             Ok(Some(frame)) => {
-                let dissection = dissect(frame.link, frame.data, frame.original_length);
+                let mut dissection = Dissection::default();
+                dissection.fill(frame.link, frame.data, frame.original_length);
                 ledger.handle_frame(&frame, &dissection);
             }
             Ok(None) => break None,
@@ -93,8 +94,8 @@ pub fn read_capture<R: Read>(
 /// A frame on its way into the books.
 struct Arrival<'a> {
     frame: &'a Frame<'a>,
-    dissection: &'a Dissection,
-    ip: &'a IpHeader,
+    dissection: &'a Dissection<'a>,
+    ip: &'a IpHeader<'a>,
     tap: u16,
 }
 
@@ -132,7 +133,8 @@ impl Ledger {
         let key = |from, to| Key::new(ip.protocol, ip.source, from, ip.destination, to);
         match &ip.transport {
             Transport::Tcp(segment) => {
-                self.tcp(&arrival, key(segment.source_port, segment.destination_port));
+                let key = key(segment.source_port, segment.destination_port);
+                self.tcp(&arrival, key, segment);
             }
             Transport::Udp(udp) => {
                 self.datagram(&arrival, key(udp.source_port, udp.destination_port));
@@ -341,10 +343,7 @@ impl Ledger {
     }
 
     #[inline]
-    fn tcp(&mut self, arrival: &Arrival, key: Key) {
-        let Transport::Tcp(segment) = &arrival.ip.transport else {
-            return;
-        };
+    fn tcp(&mut self, arrival: &Arrival, key: Key, segment: &TcpHeader) {
         let time = arrival.frame.time;
         let known = self.find_recent(&key).filter(|&(conversation, direction)| {
             !tcp::starts_anew(&self.books, conversation, direction, time, segment)

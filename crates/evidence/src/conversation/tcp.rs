@@ -244,17 +244,18 @@ fn sequence(
 
 fn offer(tally: &mut TallyRecord, segment: &TcpHeader) {
     tally.marks.set(Marks::OFFERED);
-    if let Some(mss) = segment.options.mss {
+    let options = segment.options();
+    if let Some(mss) = options.mss {
         tally.marks.set(Marks::OFFERED_MSS);
         tally.mss = mss;
     }
-    if let Some(scale) = segment.options.window_scale {
+    if let Some(scale) = options.window_scale {
         tally.window_scale = scale;
     }
-    if segment.options.sack_permitted {
+    if options.sack_permitted {
         tally.marks.set(Marks::OFFERED_SACK);
     }
-    if segment.options.timestamps.is_some() {
+    if options.timestamps.is_some() {
         tally.marks.set(Marks::OFFERED_TIMESTAMPS);
     }
 }
@@ -302,7 +303,7 @@ fn acknowledge(
     {
         count(&mut rare.duplicate_acks);
     }
-    if !segment.options.sacks().is_empty() {
+    if segment.may_hold_sacks() {
         selective(record, tally, rares, peer, segment);
     }
     true
@@ -315,11 +316,15 @@ fn selective(
     peer: Direction,
     segment: &TcpHeader,
 ) {
+    let options = segment.options();
+    if options.sacks().is_empty() {
+        return;
+    }
     let acknowledged = tally.acknowledged;
     let Some(rare) = rare(tally, rares) else {
         return;
     };
-    for block in segment.options.sacks() {
+    for block in options.sacks() {
         let start = record.place(peer, block.start);
         let (Some((distance, start)), length) = (start, block.end.offset_from(block.start)) else {
             continue;
@@ -394,11 +399,10 @@ fn note(time: Timestamp, ip: &IpHeader, segment: &TcpHeader, what: What, again: 
         acknowledgment: segment.acknowledgment,
         window: segment.window,
         flags: segment.flags,
-        timestamp: segment
-            .options
-            .timestamps
-            .filter(|_| segment.flags.syn())
-            .map(|timestamps| timestamps.value),
+        timestamp: match segment.flags.syn() {
+            true => segment.options().timestamps.map(|stamps| stamps.value),
+            false => None,
+        },
         checksum: 0,
         payload_length: segment.payload_length,
         ip_length: ip.total_length,

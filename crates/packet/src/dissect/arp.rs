@@ -31,7 +31,7 @@ pub struct ArpPacket {
     pub target_mac: MacAddress,
 }
 
-pub(super) fn dissect_arp(data: &[u8], offset: usize) -> Network {
+pub(super) fn dissect_arp(data: &[u8], offset: usize) -> Network<'_> {
     parse(data, offset).map_or(Network::Truncated, Network::Arp)
 }
 

@@ -98,7 +98,7 @@ pub struct NeighborDiscovery {
     pub mac: Option<MacAddress>,
 }
 
-pub(super) fn dissect_icmp(data: &[u8], offset: usize, version: IcmpVersion) -> Transport {
+pub(super) fn dissect_icmp(data: &[u8], offset: usize, version: IcmpVersion) -> Transport<'_> {
     parse(data, offset, version).map_or(Transport::Truncated, Transport::Icmp)
 }
 

@@ -8,20 +8,26 @@ use super::{Fragment, IpHeader, Network, Transport, UdpHeader, array_at, u16_at,
 use crate::checksum::ones_complement_sum;
 use crate::protocol;
 
-// The functions on the way of every packet are inlined always: they return large values, which would be copied from one to
-// the next.
+// The functions on the way of every packet write their result in place: returned, it would be copied from one to the next,
+// and a copy right behind narrow writes waits for each of them.
 
 /// IPv6 packets with a longer chain of extension headers are not followed.
 const MAX_EXTENSIONS: usize = 16;
 
+/// Fills `network`, which is [`Network::Truncated`] on entry and stays so where the header is damaged.
 #[inline(always)]
-pub(super) fn dissect_ip(data: &[u8], offset: usize, original_length: u32) -> Network {
-    let header = match data.get(offset).map(|first| first >> 4) {
-        Some(4) => ipv4(data, offset, original_length),
-        Some(6) => ipv6(data, offset, original_length),
+pub(super) fn dissect_ip<'a>(
+    data: &'a [u8],
+    offset: usize,
+    original_length: u32,
+    network: &mut Network<'a>,
+) {
+    // Nothing to report when it ends early: what was found so far stands in `network`.
+    let _ = match data.get(offset).map(|first| first >> 4) {
+        Some(4) => ipv4(data, offset, original_length, network),
+        Some(6) => ipv6(data, offset, original_length, network),
         _ => None,
     };
-    header.map_or(Network::Truncated, Network::Ip)
 }
 
 /// The frame's bytes from `offset` on, on the wire.
@@ -30,13 +36,19 @@ fn rest_of_frame(offset: usize, original_length: u32) -> u32 {
 }
 
 #[inline(always)]
-fn ipv4(data: &[u8], offset: usize, original_length: u32) -> Option<IpHeader> {
-    let fixed = array_at::<20>(data, offset)?;
+fn ipv4<'a>(
+    data: &'a [u8],
+    offset: usize,
+    original_length: u32,
+    network: &mut Network<'a>,
+) -> Option<()> {
+    let packet = data.get(offset..)?;
+    let fixed = packet.first_chunk::<20>()?;
     let header_length = usize::from(fixed[0] & 0x0f) * 4;
     if header_length < 20 {
         return None;
     }
-    let [
+    let &[
         _,
         tos,
         l0,
@@ -70,7 +82,7 @@ fn ipv4(data: &[u8], offset: usize, original_length: u32) -> Option<IpHeader> {
         offset: u32::from(fragment_field & 0x1fff) * 8,
         more: fragment_field & 0x2000 != 0,
     });
-    Some(IpHeader {
+    *network = Network::Ip(IpHeader {
         source: IpAddr::V4(Ipv4Addr::new(s0, s1, s2, s3)),
         destination: IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3)),
         protocol,
@@ -80,9 +92,9 @@ fn ipv4(data: &[u8], offset: usize, original_length: u32) -> Option<IpHeader> {
         identification: u32::from(u16::from_be_bytes([i0, i1])),
         dont_fragment: fragment_field & 0x4000 != 0,
         fragment,
-        header_checksum_ok: data
-            .get(offset..transport_offset)
-            .map(|header| ones_complement_sum(0, header) == 0xffff),
+        header_checksum_ok: packet
+            .get(..header_length)
+            .map(|header| header_checksum(fixed, header) == 0xffff),
         offset: u16::try_from(offset).ok()?,
         transport_offset: u16::try_from(transport_offset).ok()?,
         transport: transport(
@@ -93,11 +105,27 @@ fn ipv4(data: &[u8], offset: usize, original_length: u32) -> Option<IpHeader> {
             fragment,
             IcmpVersion::V4,
         ),
-    })
+    });
+    Some(())
+}
+
+/// The folded sum over an IPv4 header; nearly all are 20 bytes long, which needs no loop.
+#[inline(always)]
+fn header_checksum(fixed: &[u8; 20], header: &[u8]) -> u16 {
+    if header.len() == fixed.len() {
+        ones_complement_sum(0, fixed)
+    } else {
+        ones_complement_sum(0, header)
+    }
 }
 
 #[inline]
-fn ipv6(data: &[u8], offset: usize, original_length: u32) -> Option<IpHeader> {
+fn ipv6<'a>(
+    data: &'a [u8],
+    offset: usize,
+    original_length: u32,
+    network: &mut Network<'a>,
+) -> Option<()> {
     let [v0, v1, _, _, l0, l1, next, hop_limit] = array_at::<8>(data, offset)?;
     let source = array_at::<16>(data, offset + 8)?;
     let destination = array_at::<16>(data, offset + 24)?;
@@ -106,38 +134,36 @@ fn ipv6(data: &[u8], offset: usize, original_length: u32) -> Option<IpHeader> {
         0 => rest_of_frame(offset, original_length).max(40),
         length => u32::from(length) + 40,
     };
-    let mut header = IpHeader {
+    let chain = skip_extensions(data, offset + 40, next);
+    let known = chain.as_ref();
+    let transport_offset = known.map_or(offset + 40, |chain| chain.offset);
+    let headers = u32::try_from(transport_offset - offset).ok()?;
+    *network = Network::Ip(IpHeader {
         source: IpAddr::V6(Ipv6Addr::from(source)),
         destination: IpAddr::V6(Ipv6Addr::from(destination)),
-        protocol: next,
+        protocol: known.map_or(next, |chain| chain.protocol),
         ttl: hop_limit,
         tos: v0 << 4 | v1 >> 4,
         total_length,
-        identification: 0,
+        identification: known.map_or(0, |chain| chain.identification),
         dont_fragment: true,
-        fragment: None,
+        fragment: known.and_then(|chain| chain.fragment),
         header_checksum_ok: None,
         offset: u16::try_from(offset).ok()?,
-        transport_offset: u16::try_from(offset + 40).ok()?,
-        transport: Transport::Truncated,
-    };
-    let Some(chain) = skip_extensions(data, offset + 40, next) else {
-        return Some(header);
-    };
-    header.protocol = chain.protocol;
-    header.fragment = chain.fragment;
-    header.identification = chain.identification;
-    header.transport_offset = u16::try_from(chain.offset).ok()?;
-    let payload_length = header.payload_length();
-    header.transport = transport(
-        data,
-        chain.offset,
-        chain.protocol,
-        payload_length,
-        chain.fragment,
-        IcmpVersion::V6,
-    );
-    Some(header)
+        transport_offset: u16::try_from(transport_offset).ok()?,
+        transport: match known {
+            Some(chain) => transport(
+                data,
+                chain.offset,
+                chain.protocol,
+                total_length.saturating_sub(headers),
+                chain.fragment,
+                IcmpVersion::V6,
+            ),
+            None => Transport::Truncated,
+        },
+    });
+    Some(())
 }
 
 /// Where a chain of IPv6 extension headers ends.
@@ -193,12 +219,14 @@ fn transport(
     length: u32,
     fragment: Option<Fragment>,
     icmp: IcmpVersion,
-) -> Transport {
+) -> Transport<'_> {
     if fragment.is_some_and(|fragment| fragment.offset > 0) {
         return Transport::Fragment;
     }
     match (number, icmp) {
-        (protocol::TCP, _) => dissect_tcp(data, offset, length),
+        (protocol::TCP, _) => {
+            dissect_tcp(data, offset, length).map_or(Transport::Truncated, Transport::Tcp)
+        }
         (protocol::UDP | protocol::UDP_LITE, _) => udp(data, offset),
         (protocol::ICMP, IcmpVersion::V4) | (protocol::ICMPV6, IcmpVersion::V6) => {
             dissect_icmp(data, offset, icmp)
@@ -207,7 +235,7 @@ fn transport(
     }
 }
 
-fn udp(data: &[u8], offset: usize) -> Transport {
+fn udp(data: &[u8], offset: usize) -> Transport<'_> {
     match array_at::<8>(data, offset) {
         Some([s0, s1, d0, d1, l0, l1, c0, c1]) => Transport::Udp(UdpHeader {
             source_port: u16::from_be_bytes([s0, s1]),

@@ -19,21 +19,22 @@ pub(super) enum Payload {
     Truncated,
 }
 
-#[inline]
-pub(super) fn dissect_link(link: LinkType, data: &[u8]) -> (LinkHeader, Payload) {
+/// Fills `header`, which is the default one on entry: in place, as all that is on the way of every frame (see `ip`).
+#[inline(always)]
+pub(super) fn dissect_link(link: LinkType, data: &[u8], header: &mut LinkHeader) -> Payload {
     match link {
-        LinkType::ETHERNET => ethernet(data),
-        LinkType::LINUX_SLL => cooked(data),
-        LinkType::LINUX_SLL2 => cooked2(data),
+        LinkType::ETHERNET => ethernet(data, header),
+        LinkType::LINUX_SLL => cooked(data, header),
+        LinkType::LINUX_SLL2 => cooked2(data, header),
         LinkType::RAW
         | LinkType::RAW_BSD
         | LinkType::RAW_OPENBSD
         | LinkType::IPV4
-        | LinkType::IPV6 => (LinkHeader::default(), raw(data, 0)),
+        | LinkType::IPV6 => raw(data, 0),
         // The address family (AF_INET6 differs between systems, and NULL has the writer's byte order) says no more
         // than the version of the IP header that follows.
-        LinkType::NULL | LinkType::LOOP => (LinkHeader::default(), raw(data, 4)),
-        LinkType(other) => (LinkHeader::default(), Payload::Other(other)),
+        LinkType::NULL | LinkType::LOOP => raw(data, 4),
+        LinkType(other) => Payload::Other(other),
     }
 }
 
@@ -45,21 +46,17 @@ fn raw(data: &[u8], offset: usize) -> Payload {
     }
 }
 
-#[inline]
-fn ethernet(data: &[u8]) -> (LinkHeader, Payload) {
-    let mut header = LinkHeader {
-        destination: mac_at(data, 0),
-        source: mac_at(data, 6),
-        ..LinkHeader::default()
-    };
-    let payload = match u16_at(data, 12) {
-        Some(kind) => ethertype(data, kind, 14, &mut header),
+#[inline(always)]
+fn ethernet(data: &[u8], header: &mut LinkHeader) -> Payload {
+    header.destination = mac_at(data, 0);
+    header.source = mac_at(data, 6);
+    match u16_at(data, 12) {
+        Some(kind) => ethertype(data, kind, 14, header),
         None => Payload::Truncated,
-    };
-    (header, payload)
+    }
 }
 
-#[inline]
+#[inline(always)]
 fn ethertype(data: &[u8], kind: u16, offset: usize, header: &mut LinkHeader) -> Payload {
     match kind {
         ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => Payload::Ip(offset),
@@ -98,38 +95,28 @@ fn packet_type(number: u16) -> Option<PacketType> {
 }
 
 /// LINKTYPE_LINUX_SLL: packet type, hardware type, address length, address (8), protocol.
-fn cooked(data: &[u8]) -> (LinkHeader, Payload) {
-    let source = match u16_at(data, 4) {
+fn cooked(data: &[u8], header: &mut LinkHeader) -> Payload {
+    header.source = match u16_at(data, 4) {
         Some(6) => mac_at(data, 6),
         _ => None,
     };
-    let mut header = LinkHeader {
-        source,
-        packet_type: u16_at(data, 0).and_then(packet_type),
-        ..LinkHeader::default()
-    };
-    let payload = match u16_at(data, 14) {
-        Some(kind) => ethertype(data, kind, 16, &mut header),
+    header.packet_type = u16_at(data, 0).and_then(packet_type);
+    match u16_at(data, 14) {
+        Some(kind) => ethertype(data, kind, 16, header),
         None => Payload::Truncated,
-    };
-    (header, payload)
+    }
 }
 
 /// LINKTYPE_LINUX_SLL2: protocol, reserved, interface index, hardware type, packet type, address length, address (8).
-fn cooked2(data: &[u8]) -> (LinkHeader, Payload) {
-    let source = match data.get(11) {
+fn cooked2(data: &[u8], header: &mut LinkHeader) -> Payload {
+    header.source = match data.get(11) {
         Some(6) => mac_at(data, 12),
         _ => None,
     };
-    let mut header = LinkHeader {
-        source,
-        packet_type: data.get(10).and_then(|&kind| packet_type(u16::from(kind))),
-        interface_index: u32_at(data, 4),
-        ..LinkHeader::default()
-    };
-    let payload = match u16_at(data, 0) {
-        Some(kind) if data.len() >= 20 => ethertype(data, kind, 20, &mut header),
+    header.packet_type = data.get(10).and_then(|&kind| packet_type(u16::from(kind)));
+    header.interface_index = u32_at(data, 4);
+    match u16_at(data, 0) {
+        Some(kind) if data.len() >= 20 => ethertype(data, kind, 20, header),
         _ => Payload::Truncated,
-    };
-    (header, payload)
+    }
 }

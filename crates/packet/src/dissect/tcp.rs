@@ -5,7 +5,7 @@ use std::ops::{Add, Sub};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Transport, u16_at, u32_at};
+use super::{u16_at, u32_at};
 
 /// A TCP sequence number: 32 bits that wrap around.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -119,8 +119,8 @@ impl fmt::Display for TcpFlags {
 }
 
 /// A TCP header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TcpHeader {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpHeader<'a> {
     /// Where it comes from.
     pub source_port: u16,
     /// Where it goes to.
@@ -135,11 +135,26 @@ pub struct TcpHeader {
     pub window: u16,
     /// Bytes of payload, from the IP header's length, not from what was captured.
     pub payload_length: u32,
-    /// The options.
-    pub options: TcpOptions,
+    /// The options as they stand in the header, as far as they were captured.
+    pub option_bytes: &'a [u8],
 }
 
-impl TcpHeader {
+impl TcpHeader<'_> {
+    /// The options, read on demand: most segments carry nothing but a timestamp, which nobody asks for.
+    pub fn options(&self) -> TcpOptions {
+        parse_options(self.option_bytes)
+    }
+
+    /// Whether a selective acknowledgement may stand in the options: false without reading them for the two layouts that
+    /// nearly every segment has, none at all and NOP, NOP, timestamps (RFC 7323 appendix A).
+    #[inline]
+    pub const fn may_hold_sacks(&self) -> bool {
+        !matches!(
+            self.option_bytes,
+            [] | [1, 1, 8, 10, _, _, _, _, _, _, _, _]
+        )
+    }
+
     /// How much sequence space the segment takes: payload, SYN and FIN.
     pub const fn sequence_length(&self) -> u32 {
         self.payload_length
@@ -193,15 +208,14 @@ pub struct SackBlock {
 
 /// `length` is the number of bytes that IP carries from `offset` on.
 #[inline(always)]
-pub(super) fn dissect_tcp(data: &[u8], offset: usize, length: u32) -> Transport {
-    let Some(fixed) = super::array_at::<20>(data, offset) else {
-        return Transport::Truncated;
-    };
+pub(super) fn dissect_tcp(data: &[u8], offset: usize, length: u32) -> Option<TcpHeader<'_>> {
+    let segment = data.get(offset..)?;
+    let fixed = segment.first_chunk::<20>()?;
     let header_length = u32::from(fixed[12] >> 4) * 4;
     if header_length < 20 || header_length > length {
-        return Transport::Truncated;
+        return None;
     }
-    let [
+    let &[
         s0,
         s1,
         d0,
@@ -220,15 +234,8 @@ pub(super) fn dissect_tcp(data: &[u8], offset: usize, length: u32) -> Transport 
         w1,
         ..,
     ] = fixed;
-    let options = if header_length == 20 {
-        TcpOptions::default()
-    } else {
-        let end = offset
-            .saturating_add(header_length as usize)
-            .min(data.len());
-        parse_options(data.get(offset + 20..end).unwrap_or_default())
-    };
-    Transport::Tcp(TcpHeader {
+    let options_end = (header_length as usize).min(segment.len());
+    Some(TcpHeader {
         source_port: u16::from_be_bytes([s0, s1]),
         destination_port: u16::from_be_bytes([d0, d1]),
         sequence: SequenceNumber(u32::from_be_bytes([q0, q1, q2, q3])),
@@ -236,21 +243,13 @@ pub(super) fn dissect_tcp(data: &[u8], offset: usize, length: u32) -> Transport 
         flags: TcpFlags(flags),
         window: u16::from_be_bytes([w0, w1]),
         payload_length: length - header_length,
-        options,
+        option_bytes: segment.get(20..options_end).unwrap_or_default(),
     })
 }
 
 /// Options cut off by the snap length are read as far as they go.
-#[inline]
 fn parse_options(mut bytes: &[u8]) -> TcpOptions {
     let mut options = TcpOptions::default();
-    // Nearly every data segment: NOP, NOP, timestamps.
-    if let [1, 1, 8, 10, rest @ ..] = bytes
-        && rest.len() == 8
-    {
-        options.timestamps = timestamps(rest);
-        return options;
-    }
     while let [kind, rest @ ..] = bytes {
         match kind {
             0 => break,

@@ -6,25 +6,25 @@ use proptest::prelude::*;
 use super::*;
 use crate::{protocol, transport_checksum};
 
-fn of(link: LinkType, data: &[u8]) -> Dissection {
+fn of(link: LinkType, data: &[u8]) -> Dissection<'_> {
     dissect(link, data, data.len() as u32)
 }
 
-fn ip(dissection: &Dissection) -> &IpHeader {
+fn ip<'a>(dissection: &'a Dissection<'_>) -> &'a IpHeader<'a> {
     match &dissection.network {
         Network::Ip(ip) => ip,
         other => panic!("expected IP, found {other:?}"),
     }
 }
 
-fn tcp(dissection: &Dissection) -> &TcpHeader {
+fn tcp<'a>(dissection: &'a Dissection<'_>) -> &'a TcpHeader<'a> {
     match &ip(dissection).transport {
         Transport::Tcp(tcp) => tcp,
         other => panic!("expected TCP, found {other:?}"),
     }
 }
 
-fn icmp(dissection: &Dissection) -> &IcmpMessage {
+fn icmp<'a>(dissection: &'a Dissection<'_>) -> &'a IcmpMessage {
     match &ip(dissection).transport {
         Transport::Icmp(icmp) => icmp,
         other => panic!("expected ICMP, found {other:?}"),
@@ -74,7 +74,7 @@ fn a_syn_with_its_options() {
     assert_eq!(segment.flags.to_string(), "S");
     assert_eq!((segment.window, segment.payload_length), (64240, 0));
     assert_eq!(segment.sequence_length(), 1);
-    let options = segment.options;
+    let options = segment.options();
     assert_eq!((options.mss, options.window_scale), (Some(1460), Some(7)));
     assert!(options.sack_permitted && options.sacks().is_empty());
     assert_eq!(
@@ -161,7 +161,8 @@ fn every_link_type_leads_to_the_same_packet() {
     ]
     .concat();
     let null = [[2, 0, 0, 0].as_slice(), packet].concat();
-    let expected = tcp(&of(LinkType::ETHERNET, &frame)).clone();
+    let ethernet = of(LinkType::ETHERNET, &frame);
+    let expected = *tcp(&ethernet);
     for (link, bytes) in [
         (LinkType::RAW, packet),
         (LinkType::RAW_BSD, packet),
@@ -272,7 +273,7 @@ fn selective_acknowledgements_in_order() {
         .unwrap();
     let dissection = of(LinkType::RAW, &bytes);
     let sacks: Vec<_> = tcp(&dissection)
-        .options
+        .options()
         .sacks()
         .iter()
         .map(|sack| (sack.start.0, sack.end.0))
@@ -280,7 +281,7 @@ fn selective_acknowledgements_in_order() {
     assert_eq!(sacks, [(200, 300), (400, 500)]);
     // Cut in the middle of the second block: the option is lost, the header is not.
     let cut = dissect(LinkType::RAW, &bytes[..52], bytes.len() as u32);
-    assert!(tcp(&cut).options.sacks().is_empty());
+    assert!(tcp(&cut).options().sacks().is_empty());
     assert_eq!(tcp(&cut).acknowledgment, SequenceNumber(100));
 }
 
