@@ -1,0 +1,164 @@
+//! A packet on its way through the host (`struct sk_buff`): real bytes, and what the kernel keeps beside them.
+
+use std::net::IpAddr;
+
+use transect_config::IpVersion;
+use transect_packet::{Dissection, IpHeader, LinkType, Network, PacketType, dissect};
+use transect_path::Timestamp;
+
+use crate::conntrack::Tracking;
+use crate::device::DeviceId;
+use crate::journey::Journey;
+use crate::socket::SocketId;
+
+/// Room for an Ethernet header in front of every network header, as the kernel reserves it.
+pub const LINK_HEADER: usize = 14;
+
+/// What is known about the transport checksum (`ip_summed`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChecksumState {
+    /// Nothing: the bytes hold it, and the receiver must verify it.
+    #[default]
+    None,
+    /// `CHECKSUM_PARTIAL`: the field holds the pseudo header's sum, the device (or whoever sends on) is to finish it. On a
+    /// veth it arrives so, and counts as verified.
+    Partial,
+    /// `CHECKSUM_UNNECESSARY`: verified by the device.
+    Verified,
+}
+
+/// A packet that stands for several of the wire (`skb_shinfo()->gso_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segmentation {
+    /// Payload bytes of each segment (`gso_size`).
+    pub size: u16,
+    /// How many segments (`gso_segs`).
+    pub segments: u16,
+}
+
+/// One packet. `data` begins with the link header, or the room for one; the network header stands at [`LINK_HEADER`].
+#[derive(Debug, Clone)]
+pub struct Packet {
+    /// Link header and everything behind it.
+    pub(crate) data: Vec<u8>,
+    /// The EtherType.
+    pub(crate) ethertype: u16,
+    /// For whom the frame was; [`PacketType::Outgoing`] where this host sends it.
+    pub(crate) packet_type: PacketType,
+    /// Where it came in; nothing where this host made it.
+    pub(crate) in_device: Option<DeviceId>,
+    /// Where it goes out, once that is decided.
+    pub(crate) out_device: Option<DeviceId>,
+    /// The next hop, once it is decided; the destination where that is on the link.
+    pub(crate) next_hop: Option<IpAddr>,
+    /// The MTU of the route, once it is decided, in bytes.
+    pub(crate) mtu: u32,
+    /// The transport's checksum.
+    pub(crate) checksum: ChecksumState,
+    /// Segmentation left to later points.
+    pub(crate) segmentation: Option<Segmentation>,
+    /// `skb->mark`.
+    pub(crate) mark: u32,
+    /// `skb->priority`, by which pfifo_fast chooses a band.
+    pub(crate) priority: u32,
+    /// May be fragmented by this host although "don't fragment" is not set in the header (`skb->ignore_df`).
+    pub(crate) ignore_df: bool,
+    /// What connection tracking knows of it.
+    pub(crate) tracking: Tracking,
+    /// Whose send buffer it is charged to, until it is freed.
+    pub(crate) owner: Option<SocketId>,
+    /// When it was made, or arrived.
+    pub(crate) time: Timestamp,
+    /// Every point that it passed; nothing where journeys are off.
+    pub(crate) journey: Option<Box<Journey>>,
+}
+
+impl Packet {
+    /// A packet that this host makes, from its network header on.
+    pub(crate) fn outgoing(version: IpVersion, network: &[u8], now: Timestamp) -> Self {
+        let mut data = Vec::with_capacity(LINK_HEADER + network.len());
+        data.resize(LINK_HEADER, 0);
+        data.extend_from_slice(network);
+        Packet {
+            data,
+            ethertype: ethertype(version),
+            packet_type: PacketType::Outgoing,
+            in_device: None,
+            out_device: None,
+            next_hop: None,
+            mtu: 0,
+            checksum: ChecksumState::None,
+            segmentation: None,
+            mark: 0,
+            priority: 0,
+            ignore_df: false,
+            tracking: Tracking::default(),
+            owner: None,
+            time: now,
+            journey: None,
+        }
+    }
+
+    /// The frame as it stands, link header included.
+    pub fn frame(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// From the network header on.
+    pub(crate) fn network(&self) -> &[u8] {
+        self.data.get(LINK_HEADER..).unwrap_or_default()
+    }
+
+    /// From the network header on, to be written.
+    pub(crate) fn network_mut(&mut self) -> &mut [u8] {
+        self.data.get_mut(LINK_HEADER..).unwrap_or_default()
+    }
+
+    /// Length from the network header on (`skb->len` behind the link layer), in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.data.len().saturating_sub(LINK_HEADER)
+    }
+
+    /// Which IP it is; nothing for ARP and others.
+    pub(crate) fn version(&self) -> Option<IpVersion> {
+        match self.ethertype {
+            ETHERTYPE_IPV4 => Some(IpVersion::V4),
+            ETHERTYPE_IPV6 => Some(IpVersion::V6),
+            _ => None,
+        }
+    }
+
+    /// The headers, read anew from the bytes.
+    pub(crate) fn dissect(&self) -> Dissection<'_> {
+        let length = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
+        let mut dissection = dissect(LinkType::RAW, self.network(), length);
+        // Offsets count from the network header here: `dissect` saw no link header.
+        if let Network::Ip(ip) = &mut dissection.network {
+            debug_assert_eq!(ip.offset, 0);
+        }
+        dissection
+    }
+
+    /// Runs something on the IP header; nothing where there is none, or it is damaged.
+    pub(crate) fn ip<T>(&self, read: impl FnOnce(&IpHeader<'_>) -> T) -> Option<T> {
+        match &self.dissect().network {
+            Network::Ip(ip) => Some(read(ip)),
+            _ => None,
+        }
+    }
+}
+
+/// EtherType of IPv4.
+pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherType of ARP.
+pub(crate) const ETHERTYPE_ARP: u16 = 0x0806;
+/// EtherType of IPv6.
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
+
+/// The EtherType of an IP version.
+pub(crate) const fn ethertype(version: IpVersion) -> u16 {
+    match version {
+        IpVersion::V4 => ETHERTYPE_IPV4,
+        IpVersion::V6 => ETHERTYPE_IPV6,
+    }
+}

@@ -1,0 +1,493 @@
+//! Sysctls by their real names, with Linux's defaults, and the ones that every packet asks for as plain fields.
+
+use std::time::Duration;
+
+use transect_config::Sysctls;
+
+/// Every setting that the model knows, with Linux 6.18's default. `all`, `default` and one set for each interface are made from
+/// the entries of `conf` (see [`Settings::new`]).
+pub(crate) const DEFAULTS: &[(&str, &str)] = &[
+    ("net.core.default_qdisc", "pfifo_fast"),
+    ("net.core.netdev_max_backlog", "1000"),
+    ("net.core.rmem_default", "212992"),
+    ("net.core.rmem_max", "4194304"),
+    ("net.core.somaxconn", "4096"),
+    ("net.core.wmem_default", "212992"),
+    ("net.core.wmem_max", "4194304"),
+    ("net.ipv4.icmp_echo_ignore_all", "0"),
+    ("net.ipv4.icmp_echo_ignore_broadcasts", "1"),
+    ("net.ipv4.icmp_errors_use_inbound_ifaddr", "0"),
+    ("net.ipv4.icmp_ignore_bogus_error_responses", "1"),
+    ("net.ipv4.icmp_msgs_burst", "50"),
+    ("net.ipv4.icmp_msgs_per_sec", "1000"),
+    ("net.ipv4.icmp_ratelimit", "1000"),
+    ("net.ipv4.icmp_ratemask", "6168"),
+    ("net.ipv4.ip_default_ttl", "64"),
+    ("net.ipv4.ip_forward", "0"),
+    ("net.ipv4.ip_forward_use_pmtu", "0"),
+    ("net.ipv4.ip_local_port_range", "32768 60999"),
+    ("net.ipv4.ip_no_pmtu_disc", "0"),
+    ("net.ipv4.ip_nonlocal_bind", "0"),
+    ("net.ipv4.ipfrag_high_thresh", "4194304"),
+    ("net.ipv4.ipfrag_low_thresh", "3145728"),
+    ("net.ipv4.ipfrag_max_dist", "64"),
+    ("net.ipv4.ipfrag_time", "30"),
+    ("net.ipv4.tcp_abort_on_overflow", "0"),
+    ("net.ipv4.tcp_adv_win_scale", "1"),
+    ("net.ipv4.tcp_app_win", "31"),
+    ("net.ipv4.tcp_autocorking", "1"),
+    ("net.ipv4.tcp_base_mss", "1024"),
+    ("net.ipv4.tcp_challenge_ack_limit", "2147483647"),
+    ("net.ipv4.tcp_comp_sack_delay_ns", "1000000"),
+    ("net.ipv4.tcp_comp_sack_nr", "44"),
+    ("net.ipv4.tcp_comp_sack_slack_ns", "100000"),
+    ("net.ipv4.tcp_congestion_control", "cubic"),
+    ("net.ipv4.tcp_dsack", "1"),
+    ("net.ipv4.tcp_early_retrans", "3"),
+    ("net.ipv4.tcp_ecn", "2"),
+    ("net.ipv4.tcp_ecn_fallback", "1"),
+    ("net.ipv4.tcp_fin_timeout", "60"),
+    ("net.ipv4.tcp_frto", "2"),
+    ("net.ipv4.tcp_invalid_ratelimit", "500"),
+    ("net.ipv4.tcp_keepalive_intvl", "75"),
+    ("net.ipv4.tcp_keepalive_probes", "9"),
+    ("net.ipv4.tcp_keepalive_time", "7200"),
+    ("net.ipv4.tcp_limit_output_bytes", "4194304"),
+    ("net.ipv4.tcp_max_orphans", "131072"),
+    ("net.ipv4.tcp_max_reordering", "300"),
+    ("net.ipv4.tcp_max_syn_backlog", "2048"),
+    ("net.ipv4.tcp_max_tw_buckets", "131072"),
+    ("net.ipv4.tcp_min_snd_mss", "48"),
+    ("net.ipv4.tcp_min_tso_segs", "2"),
+    ("net.ipv4.tcp_moderate_rcvbuf", "1"),
+    ("net.ipv4.tcp_mtu_probe_floor", "48"),
+    ("net.ipv4.tcp_mtu_probing", "0"),
+    ("net.ipv4.tcp_no_metrics_save", "0"),
+    ("net.ipv4.tcp_no_ssthresh_metrics_save", "1"),
+    ("net.ipv4.tcp_notsent_lowat", "4294967295"),
+    ("net.ipv4.tcp_orphan_retries", "0"),
+    ("net.ipv4.tcp_pacing_ca_ratio", "120"),
+    ("net.ipv4.tcp_pacing_ss_ratio", "200"),
+    ("net.ipv4.tcp_probe_interval", "600"),
+    ("net.ipv4.tcp_probe_threshold", "8"),
+    ("net.ipv4.tcp_recovery", "1"),
+    ("net.ipv4.tcp_reordering", "3"),
+    ("net.ipv4.tcp_retrans_collapse", "1"),
+    ("net.ipv4.tcp_retries1", "3"),
+    ("net.ipv4.tcp_retries2", "15"),
+    ("net.ipv4.tcp_rfc1337", "0"),
+    ("net.ipv4.tcp_rmem", "4096 131072 33554432"),
+    ("net.ipv4.tcp_rto_max_ms", "120000"),
+    ("net.ipv4.tcp_rto_min_us", "200000"),
+    ("net.ipv4.tcp_sack", "1"),
+    ("net.ipv4.tcp_shrink_window", "0"),
+    ("net.ipv4.tcp_slow_start_after_idle", "1"),
+    ("net.ipv4.tcp_stdurg", "0"),
+    ("net.ipv4.tcp_syn_linear_timeouts", "4"),
+    ("net.ipv4.tcp_syn_retries", "6"),
+    ("net.ipv4.tcp_synack_retries", "5"),
+    ("net.ipv4.tcp_syncookies", "1"),
+    ("net.ipv4.tcp_thin_linear_timeouts", "0"),
+    ("net.ipv4.tcp_timestamps", "1"),
+    ("net.ipv4.tcp_tso_win_divisor", "3"),
+    ("net.ipv4.tcp_tw_reuse", "2"),
+    ("net.ipv4.tcp_window_scaling", "1"),
+    ("net.ipv4.tcp_wmem", "4096 16384 4194304"),
+    ("net.ipv4.tcp_workaround_signed_windows", "0"),
+    ("net.ipv4.udp_rmem_min", "4096"),
+    ("net.ipv4.udp_wmem_min", "4096"),
+    ("net.ipv6.bindv6only", "0"),
+    ("net.ipv6.icmp.ratelimit", "1000"),
+    ("net.ipv6.icmp.ratemask", "0-1,3-127"),
+    ("net.netfilter.nf_conntrack_generic_timeout", "600"),
+    ("net.netfilter.nf_conntrack_icmp_timeout", "30"),
+    ("net.netfilter.nf_conntrack_icmpv6_timeout", "30"),
+    ("net.netfilter.nf_conntrack_max", "262144"),
+    ("net.netfilter.nf_conntrack_tcp_be_liberal", "0"),
+    ("net.netfilter.nf_conntrack_tcp_loose", "1"),
+    ("net.netfilter.nf_conntrack_tcp_max_retrans", "3"),
+    ("net.netfilter.nf_conntrack_tcp_timeout_close", "10"),
+    ("net.netfilter.nf_conntrack_tcp_timeout_close_wait", "60"),
+    (
+        "net.netfilter.nf_conntrack_tcp_timeout_established",
+        "432000",
+    ),
+    ("net.netfilter.nf_conntrack_tcp_timeout_fin_wait", "120"),
+    ("net.netfilter.nf_conntrack_tcp_timeout_last_ack", "30"),
+    ("net.netfilter.nf_conntrack_tcp_timeout_max_retrans", "300"),
+    ("net.netfilter.nf_conntrack_tcp_timeout_syn_recv", "60"),
+    ("net.netfilter.nf_conntrack_tcp_timeout_syn_sent", "120"),
+    ("net.netfilter.nf_conntrack_tcp_timeout_time_wait", "120"),
+    (
+        "net.netfilter.nf_conntrack_tcp_timeout_unacknowledged",
+        "300",
+    ),
+    ("net.netfilter.nf_conntrack_udp_timeout", "30"),
+    ("net.netfilter.nf_conntrack_udp_timeout_stream", "120"),
+];
+
+/// `net.ipv4.conf.*`, for `all`, `default` and each interface.
+pub(crate) const CONF_IPV4: &[(&str, &str)] = &[
+    ("accept_local", "0"),
+    ("accept_redirects", "1"),
+    ("accept_source_route", "0"),
+    ("arp_accept", "0"),
+    ("arp_announce", "0"),
+    ("arp_filter", "0"),
+    ("arp_ignore", "0"),
+    ("arp_notify", "0"),
+    ("disable_policy", "0"),
+    ("drop_gratuitous_arp", "0"),
+    ("drop_unicast_in_l2_multicast", "0"),
+    ("forwarding", "0"),
+    ("log_martians", "0"),
+    ("proxy_arp", "0"),
+    ("route_localnet", "0"),
+    ("rp_filter", "0"),
+    ("secure_redirects", "1"),
+    ("send_redirects", "1"),
+    ("shared_media", "1"),
+    ("src_valid_mark", "0"),
+];
+
+/// `net.ipv6.conf.*`, likewise.
+pub(crate) const CONF_IPV6: &[(&str, &str)] = &[
+    ("accept_dad", "1"),
+    ("accept_ra", "1"),
+    ("accept_redirects", "1"),
+    ("autoconf", "1"),
+    ("dad_transmits", "1"),
+    ("disable_ipv6", "0"),
+    ("forwarding", "0"),
+    ("hop_limit", "64"),
+    ("mtu", "1280"),
+];
+
+/// `net.{ipv4,ipv6}.neigh.*`, likewise (`all` does not exist there).
+pub(crate) const NEIGH: &[(&str, &str)] = &[
+    ("app_solicit", "0"),
+    ("base_reachable_time_ms", "30000"),
+    ("delay_first_probe_time", "5"),
+    ("gc_stale_time", "60"),
+    ("locktime", "100"),
+    ("mcast_resolicit", "0"),
+    ("mcast_solicit", "3"),
+    ("retrans_time_ms", "1000"),
+    ("ucast_solicit", "3"),
+    ("unres_qlen_bytes", "212992"),
+];
+
+/// The settings in force.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// By name, complete: what `sysctl -a` would show of what the model knows.
+    pub(crate) all: Sysctls,
+    /// TCP's, as numbers.
+    pub(crate) tcp: TcpSettings,
+}
+
+/// TCP's settings (`struct netns_ipv4`, `sysctl_tcp_*`).
+#[derive(Debug, Clone)]
+#[expect(
+    missing_docs,
+    reason = "the names are those of ip-sysctl.rst, which documents them"
+)]
+pub struct TcpSettings {
+    pub abort_on_overflow: bool,
+    pub app_win: u32,
+    pub autocorking: bool,
+    pub base_mss: u32,
+    pub challenge_ack_limit: u32,
+    pub comp_sack_delay: Duration,
+    pub comp_sack_nr: u32,
+    pub congestion_control: String,
+    pub dsack: bool,
+    pub early_retrans: u32,
+    pub ecn: u32,
+    pub ecn_fallback: bool,
+    pub fin_timeout: Duration,
+    pub frto: u32,
+    pub invalid_ratelimit: Duration,
+    pub keepalive_intvl: Duration,
+    pub keepalive_probes: u32,
+    pub keepalive_time: Duration,
+    pub limit_output_bytes: u64,
+    pub max_orphans: u32,
+    pub max_reordering: u32,
+    pub max_syn_backlog: u32,
+    pub max_tw_buckets: u32,
+    pub min_snd_mss: u32,
+    pub min_tso_segs: u32,
+    pub moderate_rcvbuf: bool,
+    pub mtu_probe_floor: u32,
+    pub mtu_probing: u32,
+    pub notsent_lowat: u32,
+    pub orphan_retries: u32,
+    pub probe_interval: Duration,
+    pub probe_threshold: u32,
+    pub recovery: u32,
+    pub reordering: u32,
+    pub retries1: u32,
+    pub retries2: u32,
+    pub rfc1337: bool,
+    pub rmem: [u32; 3],
+    pub rto_max: Duration,
+    pub rto_min: Duration,
+    pub sack: bool,
+    pub shrink_window: bool,
+    pub slow_start_after_idle: bool,
+    pub somaxconn: u32,
+    pub syn_linear_timeouts: u32,
+    pub syn_retries: u32,
+    pub synack_retries: u32,
+    pub syncookies: u32,
+    pub thin_linear_timeouts: bool,
+    pub timestamps: u32,
+    pub tso_win_divisor: u32,
+    pub tw_reuse: u32,
+    pub window_scaling: bool,
+    pub wmem: [u32; 3],
+    pub rmem_max: u32,
+    pub wmem_max: u32,
+}
+
+/// A setting that the model cannot take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} = {value}: {why}")]
+pub struct SettingError {
+    /// The setting.
+    pub name: String,
+    /// The value that was asked for.
+    pub value: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Settings {
+    /// The defaults for a host with these interfaces, and over them what is given.
+    ///
+    /// # Errors
+    /// A name that the model does not know, or a value that is no number where one is needed.
+    pub fn new<'a>(
+        interfaces: impl Iterator<Item = &'a str>,
+        given: &Sysctls,
+    ) -> Result<Self, SettingError> {
+        let mut all = Sysctls::default();
+        let mut put = |name: String, value: &str| {
+            all.values.insert(name, value.to_owned());
+        };
+        for (name, value) in DEFAULTS {
+            put((*name).to_owned(), value);
+        }
+        let names: Vec<String> = ["all".to_owned(), "default".to_owned()]
+            .into_iter()
+            .chain(interfaces.map(|name| name.replace('.', "/")))
+            .collect();
+        for interface in &names {
+            for (name, value) in CONF_IPV4 {
+                put(format!("net.ipv4.conf.{interface}.{name}"), value);
+            }
+            for (name, value) in CONF_IPV6 {
+                put(format!("net.ipv6.conf.{interface}.{name}"), value);
+            }
+            if interface != "all" {
+                for (name, value) in NEIGH {
+                    put(format!("net.ipv4.neigh.{interface}.{name}"), value);
+                    put(format!("net.ipv6.neigh.{interface}.{name}"), value);
+                }
+            }
+        }
+        let tcp = TcpSettings::read(&all)?;
+        let mut settings = Settings { all, tcp };
+        for (name, value) in &given.values {
+            settings.set(name, value)?;
+        }
+        Ok(settings)
+    }
+
+    /// Changes one setting, with what follows from it (`ip_forward` sets every interface's `forwarding`).
+    ///
+    /// # Errors
+    /// A name that the model does not know, or a value that is no number where one is needed.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
+        let error = |why: &str| SettingError {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            why: why.to_owned(),
+        };
+        if !self.all.values.contains_key(name) {
+            return Err(error("the model does not know this setting"));
+        }
+        let mut all = self.all.clone();
+        all.values.insert(name.to_owned(), value.trim().to_owned());
+        let follows: Option<(&str, &str)> = match name {
+            "net.ipv4.ip_forward" | "net.ipv4.conf.all.forwarding" => {
+                Some(("net.ipv4.conf.", ".forwarding"))
+            }
+            "net.ipv6.conf.all.forwarding" => Some(("net.ipv6.conf.", ".forwarding")),
+            "net.ipv6.conf.all.disable_ipv6" => Some(("net.ipv6.conf.", ".disable_ipv6")),
+            _ => None,
+        };
+        if let Some((prefix, suffix)) = follows {
+            for (known, old) in &mut all.values {
+                if known.starts_with(prefix) && known.ends_with(suffix) {
+                    value.trim().clone_into(old);
+                }
+            }
+            if prefix == "net.ipv4.conf." {
+                all.values
+                    .insert("net.ipv4.ip_forward".to_owned(), value.trim().to_owned());
+            }
+        }
+        self.tcp = TcpSettings::read(&all)?;
+        self.all = all;
+        Ok(())
+    }
+
+    /// A setting as a number; 0 where it is none.
+    pub(crate) fn number(&self, name: &str) -> i64 {
+        self.all.number(name).unwrap_or(0)
+    }
+
+    /// Every setting, by name.
+    pub fn sysctls(&self) -> &Sysctls {
+        &self.all
+    }
+}
+
+/// Reads settings of TCP one by one.
+struct Reader<'a>(&'a Sysctls);
+
+impl Reader<'_> {
+    fn fail(&self, name: &str, why: &str) -> SettingError {
+        SettingError {
+            name: name.to_owned(),
+            value: self.0.text(name).unwrap_or_default().to_owned(),
+            why: why.to_owned(),
+        }
+    }
+
+    fn named(&self, name: &str) -> Result<u32, SettingError> {
+        let number = self
+            .0
+            .number(name)
+            .ok_or_else(|| self.fail(name, "expected a number"))?;
+        u32::try_from(number).map_err(|_| self.fail(name, "expected a number from 0 to 4294967295"))
+    }
+
+    fn tcp(&self, name: &str) -> Result<u32, SettingError> {
+        self.named(&format!("net.ipv4.tcp_{name}"))
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, SettingError> {
+        Ok(self.tcp(name)? != 0)
+    }
+
+    fn seconds(&self, name: &str) -> Result<Duration, SettingError> {
+        Ok(Duration::from_secs(u64::from(self.tcp(name)?)))
+    }
+
+    fn three(&self, name: &str) -> Result<[u32; 3], SettingError> {
+        let full = format!("net.ipv4.tcp_{name}");
+        let numbers = self.0.numbers(&full).unwrap_or_default();
+        let numbers: Vec<u32> = numbers
+            .iter()
+            .filter_map(|number| u32::try_from(*number).ok())
+            .collect();
+        numbers
+            .try_into()
+            .map_err(|_| self.fail(&full, "expected three numbers"))
+    }
+}
+
+impl TcpSettings {
+    fn read(all: &Sysctls) -> Result<Self, SettingError> {
+        let read = Reader(all);
+        Ok(TcpSettings {
+            abort_on_overflow: read.flag("abort_on_overflow")?,
+            app_win: read.tcp("app_win")?,
+            autocorking: read.flag("autocorking")?,
+            base_mss: read.tcp("base_mss")?,
+            challenge_ack_limit: read.tcp("challenge_ack_limit")?,
+            comp_sack_delay: Duration::from_nanos(u64::from(read.tcp("comp_sack_delay_ns")?)),
+            comp_sack_nr: read.tcp("comp_sack_nr")?,
+            congestion_control: all
+                .text("net.ipv4.tcp_congestion_control")
+                .unwrap_or("cubic")
+                .to_owned(),
+            dsack: read.flag("dsack")?,
+            early_retrans: read.tcp("early_retrans")?,
+            ecn: read.tcp("ecn")?,
+            ecn_fallback: read.flag("ecn_fallback")?,
+            fin_timeout: read.seconds("fin_timeout")?,
+            frto: read.tcp("frto")?,
+            invalid_ratelimit: Duration::from_millis(u64::from(read.tcp("invalid_ratelimit")?)),
+            keepalive_intvl: read.seconds("keepalive_intvl")?,
+            keepalive_probes: read.tcp("keepalive_probes")?,
+            keepalive_time: read.seconds("keepalive_time")?,
+            limit_output_bytes: u64::from(read.tcp("limit_output_bytes")?),
+            max_orphans: read.tcp("max_orphans")?,
+            max_reordering: read.tcp("max_reordering")?,
+            max_syn_backlog: read.tcp("max_syn_backlog")?,
+            max_tw_buckets: read.tcp("max_tw_buckets")?,
+            min_snd_mss: read.tcp("min_snd_mss")?,
+            min_tso_segs: read.tcp("min_tso_segs")?,
+            moderate_rcvbuf: read.flag("moderate_rcvbuf")?,
+            mtu_probe_floor: read.tcp("mtu_probe_floor")?,
+            mtu_probing: read.tcp("mtu_probing")?,
+            notsent_lowat: read.tcp("notsent_lowat")?,
+            orphan_retries: read.tcp("orphan_retries")?,
+            probe_interval: read.seconds("probe_interval")?,
+            probe_threshold: read.tcp("probe_threshold")?,
+            recovery: read.tcp("recovery")?,
+            reordering: read.tcp("reordering")?,
+            retries1: read.tcp("retries1")?,
+            retries2: read.tcp("retries2")?,
+            rfc1337: read.flag("rfc1337")?,
+            rmem: read.three("rmem")?,
+            rto_max: Duration::from_millis(u64::from(read.tcp("rto_max_ms")?)),
+            rto_min: Duration::from_micros(u64::from(read.tcp("rto_min_us")?)),
+            sack: read.flag("sack")?,
+            shrink_window: read.flag("shrink_window")?,
+            slow_start_after_idle: read.flag("slow_start_after_idle")?,
+            somaxconn: read.named("net.core.somaxconn")?,
+            syn_linear_timeouts: read.tcp("syn_linear_timeouts")?,
+            syn_retries: read.tcp("syn_retries")?,
+            synack_retries: read.tcp("synack_retries")?,
+            syncookies: read.tcp("syncookies")?,
+            thin_linear_timeouts: read.flag("thin_linear_timeouts")?,
+            timestamps: read.tcp("timestamps")?,
+            tso_win_divisor: read.tcp("tso_win_divisor")?,
+            tw_reuse: read.tcp("tw_reuse")?,
+            window_scaling: read.flag("window_scaling")?,
+            wmem: read.three("wmem")?,
+            rmem_max: read.named("net.core.rmem_max")?,
+            wmem_max: read.named("net.core.wmem_max")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwarding_reaches_every_interface() {
+        let mut settings = Settings::new(["eth0"].into_iter(), &Sysctls::default()).unwrap();
+        settings.set("net.ipv4.ip_forward", "1").unwrap();
+        assert_eq!(settings.number("net.ipv4.conf.eth0.forwarding"), 1);
+        assert_eq!(settings.number("net.ipv6.conf.eth0.forwarding"), 0);
+    }
+
+    #[test]
+    fn what_is_not_known_or_no_number_is_refused() {
+        let mut settings = Settings::new(std::iter::empty(), &Sysctls::default()).unwrap();
+        assert!(settings.set("net.ipv4.tcp_telepathy", "1").is_err());
+        let error = settings.set("net.ipv4.tcp_retries2", "many").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "net.ipv4.tcp_retries2 = many: expected a number"
+        );
+        assert_eq!(settings.tcp.retries2, 15);
+    }
+}
