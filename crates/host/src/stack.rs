@@ -81,6 +81,7 @@ pub(crate) struct Stack {
     /// Whether packets carry their journeys.
     pub(crate) journeys: bool,
     next_packet: u64,
+    next_socket: u64,
     /// What programs are to be told.
     pub(crate) events: VecDeque<Event>,
     /// What the taps showed; emptied by `Host::poll_tapped`.
@@ -122,12 +123,19 @@ impl Stack {
             netfilter: parts.netfilter,
             journeys: parts.journeys,
             next_packet: 0,
+            next_socket: 0,
             events: VecDeque::new(),
             tapped: VecDeque::new(),
             deaths: VecDeque::new(),
             keep_deaths: false,
             freed: Vec::new(),
         }
+    }
+
+    /// The number of a new socket, of whatever kind.
+    pub(crate) fn new_socket(&mut self) -> SocketId {
+        self.next_socket += 1;
+        SocketId(self.next_socket)
     }
 
     /// A packet that this host makes, from the network header on, with its journey begun.
