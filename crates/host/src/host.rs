@@ -172,6 +172,16 @@ impl Host {
         Ok(())
     }
 
+    /// Changes routes, neighbours, addresses or links, as `ip` does while the host runs. Settings are changed by
+    /// [`Host::set_sysctl`].
+    pub fn reconfigure(&mut self, now: Timestamp, change: impl FnOnce(&mut HostConfig)) {
+        self.begin(now);
+        change(&mut self.stack.config);
+        self.stack.ip.forget_routes();
+        self.stack.link.reconfigured(&self.stack.config);
+        self.run();
+    }
+
     /// The moment of a call; time never runs backwards.
     pub(crate) fn begin(&mut self, now: Timestamp) {
         self.stack.now = self.stack.now.max(now);

@@ -24,6 +24,9 @@ impl Link {
         })
     }
 
+    /// The configuration changed: static neighbours may be new.
+    pub(crate) fn reconfigured(&mut self, _config: &HostConfig) {}
+
     pub(crate) fn poll_transmit(&mut self) -> Option<(DeviceId, Packet)> {
         self.outbox.pop_front()
     }

@@ -99,6 +99,31 @@ impl Packet {
         }
     }
 
+    /// A frame as it comes off a wire, from the Ethernet header on; shorter ones are filled up with zeros.
+    pub fn from_frame(mut frame: Vec<u8>) -> Self {
+        if frame.len() < LINK_HEADER {
+            frame.resize(LINK_HEADER, 0);
+        }
+        let ethertype = match frame.get(12..LINK_HEADER) {
+            Some([high, low]) => u16::from_be_bytes([*high, *low]),
+            _ => 0,
+        };
+        let mut packet = Packet::outgoing(IpVersion::V4, &[], Timestamp::MIN);
+        packet.packet_type = PacketType::Host;
+        packet.ethertype = ethertype;
+        packet.data = frame;
+        packet
+    }
+
+    /// Turns one bit of the frame around, counted from its first byte's highest: what a bad wire does. The checksum is then
+    /// whatever the bytes hold.
+    pub fn flip_bit(&mut self, bit: usize) {
+        if let Some(byte) = self.data.get_mut(bit / 8) {
+            *byte ^= 0x80 >> (bit % 8);
+            self.checksum = ChecksumState::None;
+        }
+    }
+
     /// The frame as it stands, link header included.
     pub fn frame(&self) -> &[u8] {
         &self.data
