@@ -12,6 +12,7 @@
 
 mod action;
 mod arguments;
+mod command;
 mod delta;
 mod list;
 mod merge;
@@ -24,6 +25,7 @@ mod nft_words;
 mod save;
 mod test;
 mod value;
+mod write;
 
 use std::fmt;
 
@@ -31,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use transect_path::{Hook, RuleBackend, RuleRef, named_enum};
 
 pub use action::{Action, MapEntries, Nat, NatKind, Statement};
+pub use command::{CommandError, apply_command};
 pub use delta::{RuleDelta, RuleId, RuleKey, RuleStep, counter_deltas};
 pub use list::read_iptables_list;
 pub use nft_json::read_nft_json;
@@ -38,6 +41,7 @@ pub use nft_text::read_nft_text;
 pub use save::read_iptables_save;
 pub use test::{Elements, Field, Key, Match, Test};
 pub use value::{AddressKind, CtStates, Element, PacketKind, TcpFlags, Value};
+pub use write::{write_iptables_save, write_nft_json, write_nft_text};
 
 named_enum! {
     /// The address family of a table (`NFPROTO_*`).

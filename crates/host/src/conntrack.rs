@@ -1,22 +1,19 @@
 //! Connection tracking: entries by flow, their states and time-outs, translations.
 
-/// What connection tracking knows of a packet (`skb->_nfct`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Tracking {
-    /// It has not been asked yet, or no rule set needs it.
+/// What connection tracking knows of a packet (`skb->_nfct`, `enum ip_conntrack_info`).
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Tracking {
+    /// It has not been asked yet, or no rule set needs it; or it makes no sense of the packet (INVALID).
     #[default]
     None,
-    /// A rule took it out (NOTRACK).
+    /// A rule took it out (NOTRACK), or it is of a kind that is never tracked (neighbour discovery).
     Untracked,
-    /// It makes no sense of it.
-    Invalid,
-    /// It belongs to an entry.
-    Entry {
-        /// Which one.
-        entry: u32,
-        /// Whether it goes in the direction opposite to the first packet's.
-        reply: bool,
-        /// Whether it is the entry's first packet, which is not confirmed yet.
-        new: bool,
-    },
+}
+
+impl Tracking {
+    /// What an error message or a reset about a packet has of the packet's own (`nf_ct_attach`): it is RELATED, in the other
+    /// direction.
+    pub(crate) fn related(&self) -> Tracking {
+        Tracking::None
+    }
 }

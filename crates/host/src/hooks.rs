@@ -4,6 +4,7 @@
 use std::marker::PhantomData;
 
 use crate::packet::Packet;
+use crate::socket::Errno;
 
 /// A hook, as a type.
 pub(crate) trait HookKind {
@@ -58,19 +59,44 @@ impl<H: HookKind> Passed<H> {
     pub(crate) fn cut(self, cut: impl FnOnce(Packet) -> Vec<Packet>) -> Vec<Self> {
         cut(self.packet).into_iter().map(Self::by_rules).collect()
     }
+
+    /// The packet, to be read.
+    pub(crate) fn packet(&self) -> &Packet {
+        &self.packet
+    }
+
+    /// The packet, to be changed by what lies behind the hook.
+    pub(crate) fn packet_mut(&mut self) -> &mut Packet {
+        &mut self.packet
+    }
+
     /// The packet, for what lies behind the hook.
     pub(crate) fn into_packet(self) -> Packet {
         self.packet
     }
 }
 
+/// A packet that did not come through a hook. It is freed, or kept where a queue holds it, and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stopped {
+    /// What its sender is told; nothing where it is told success (a queue took it: `nf_queue`).
+    pub(crate) errno: Option<Errno>,
+}
+
+impl Stopped {
+    /// What its sender is told, as the result of sending.
+    pub(crate) fn told(self) -> Result<(), Errno> {
+        match self.errno {
+            Some(errno) => Err(errno),
+            None => Ok(()),
+        }
+    }
+}
+
 impl crate::stack::Stack {
-    /// Runs a hook: connection tracking, rules, translation. An error is what the sender is told (EPERM); the packet is freed
-    /// and counted.
-    pub(crate) fn run_hook<H: HookKind>(
-        &mut self,
-        packet: Packet,
-    ) -> Result<Passed<H>, crate::socket::Errno> {
+    /// Runs a hook (`nf_hook`): connection tracking, rules, translation. Enters and leaves the hook's point. At LOCAL_OUT,
+    /// `packet.reroute` says behind it whether the route is to be looked up again.
+    pub(crate) fn run_hook<H: HookKind>(&mut self, packet: Packet) -> Result<Passed<H>, Stopped> {
         Ok(Passed::by_rules(packet))
     }
 }

@@ -65,6 +65,8 @@ pub struct Packet {
     pub(crate) ignore_df: bool,
     /// What connection tracking knows of it.
     pub(crate) tracking: Tracking,
+    /// LOCAL_OUT changed what its route depends on: it is to be looked up again (`ip_route_me_harder`).
+    pub(crate) reroute: bool,
     /// Whose send buffer it is charged to, until it is freed.
     pub(crate) owner: Option<SocketId>,
     /// When it was made, or arrived.
@@ -93,6 +95,7 @@ impl Packet {
             priority: 0,
             ignore_df: false,
             tracking: Tracking::default(),
+            reroute: false,
             owner: None,
             time: now,
             journey: None,
