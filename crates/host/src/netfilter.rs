@@ -3,6 +3,7 @@
 use transect_config::rules::RuleSet;
 use transect_path::Timestamp;
 
+use crate::device::DeviceId;
 use crate::host::Host;
 use crate::packet::Packet;
 use crate::stack::Stack;
@@ -13,15 +14,6 @@ pub(crate) struct Netfilter {
     pub(crate) rules: RuleSet,
 }
 
-/// Netfilter's hooks at a device (`nf_ingress`, `nf_egress`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DeviceHook {
-    /// Received frames, behind the taps and tc.
-    Ingress,
-    /// Sent frames, before tc.
-    Egress,
-}
-
 impl Netfilter {
     pub(crate) fn new(rules: RuleSet) -> Result<Self, String> {
         Ok(Netfilter { rules })
@@ -30,7 +22,12 @@ impl Netfilter {
 
 impl Stack {
     /// Runs the chains of a device (`nf_hook_ingress`, `nf_hook_egress`). None: the packet is gone, freed and counted.
-    pub(crate) fn run_device_hook(&mut self, packet: Packet, _hook: DeviceHook) -> Option<Packet> {
+    pub(crate) fn run_device_hook(
+        &mut self,
+        _device: DeviceId,
+        _egress: bool,
+        packet: Packet,
+    ) -> Option<Packet> {
         Some(packet)
     }
 }
