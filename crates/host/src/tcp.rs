@@ -1,6 +1,17 @@
 //! TCP as Linux does it (RFC 9293 and its companions), IPv4 and IPv6.
 
+mod clock;
+mod congestion;
 mod icmp;
+mod options;
+mod rack;
+mod receive_buffer;
+mod recovery;
+mod rtt;
+mod scoreboard;
+mod segment;
+mod send_buffer;
+mod sender;
 
 pub(crate) use icmp::IcmpError;
 
