@@ -1,10 +1,13 @@
 //! Network devices: what the host knows of an interface (`struct net_device`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
+use transect_config::{BridgePortState, TcStatistics};
 use transect_packet::MacAddress;
 
+use crate::packet::{LINK_HEADER, Packet};
 use crate::qdisc::Qdisc;
+use crate::socket::SocketId;
 
 /// An interface of one host: its index less one, so that `lo` is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +32,8 @@ pub enum DeviceKind {
     Ethernet,
     /// A device without a link layer (`tun`).
     Tun,
+    /// A bridge: its ports are the devices whose link has it as `master`.
+    Bridge,
 }
 
 /// Offload features, as `ethtool -k` names them.
@@ -96,6 +101,8 @@ pub struct LinkStatistics {
 pub(crate) struct Device {
     pub(crate) name: String,
     pub(crate) kind: DeviceKind,
+    /// As `ip -d link` names the kind (`veth`, `bridge`, `tun`); nothing for `lo` and for a card.
+    pub(crate) info_kind: Option<String>,
     pub(crate) mac: MacAddress,
     /// Bytes behind the link header.
     pub(crate) mtu: u32,
@@ -106,14 +113,110 @@ pub(crate) struct Device {
     pub(crate) promiscuous: bool,
     pub(crate) features: Features,
     pub(crate) statistics: LinkStatistics,
+    /// `txqueuelen`, packets.
+    pub(crate) queue_length: u32,
     /// The queueing discipline at the root.
     pub(crate) qdisc: Qdisc,
-    /// Destination ports that a program at clsact drops: ingress, egress (the lab's `tc_drops`).
+    /// What the clsact qdisc counts, where there is one: both directions together.
+    pub(crate) clsact: Option<TcStatistics>,
+    /// Destination ports that a program at clsact drops, with what each has dropped: ingress, egress (the lab's `tc_drops`).
     pub(crate) tc_drops: [BTreeMap<u16, u64>; 2],
     /// An XDP program that drops what goes to these ports.
     pub(crate) xdp_drops: BTreeMap<u16, u64>,
     /// Whether captures see its frames.
     pub(crate) tapped: bool,
-    /// Slots of the transmit ring that are free; nothing where there is no ring (veth).
-    pub(crate) ring: Option<u32>,
+    /// The transmit ring; nothing where there is none (veth).
+    pub(crate) ring: Option<Ring>,
+    /// The MTU of the device at the other end, where the world has told it.
+    pub(crate) peer_mtu: Option<u32>,
+    /// The bridge that it is a port of.
+    pub(crate) master: Option<DeviceId>,
+    /// What the spanning tree says of it as a port.
+    pub(crate) port_state: BridgePortState,
+    /// Segments that GRO holds until the batch ends.
+    pub(crate) held: Vec<Packet>,
+}
+
+/// A transmit ring: packets that the device has not reported as sent.
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
+    /// Slots that are free.
+    pub(crate) free: u32,
+    /// Whose send buffer pays for those in it, and how much, in order.
+    pub(crate) in_flight: VecDeque<Option<(SocketId, usize)>>,
+}
+
+impl Device {
+    /// A device that is up and has its carrier, with the defaults of its kind.
+    pub(crate) fn new(name: &str, kind: DeviceKind, mac: MacAddress, mtu: u32) -> Self {
+        Device {
+            name: name.to_owned(),
+            kind,
+            info_kind: None,
+            mac,
+            mtu,
+            up: true,
+            carrier: true,
+            promiscuous: false,
+            features: Features::NONE,
+            statistics: LinkStatistics::default(),
+            queue_length: match kind {
+                DeviceKind::Tun => 500,
+                _ => 1000,
+            },
+            qdisc: Qdisc::default(),
+            clsact: None,
+            tc_drops: [BTreeMap::new(), BTreeMap::new()],
+            xdp_drops: BTreeMap::new(),
+            tapped: false,
+            ring: None,
+            peer_mtu: None,
+            master: None,
+            port_state: BridgePortState::Forwarding,
+            held: Vec::new(),
+        }
+    }
+
+    /// Bytes of the link header (`dev->hard_header_len`).
+    pub(crate) fn header_length(&self) -> usize {
+        match self.kind {
+            DeviceKind::Tun => 0,
+            DeviceKind::Loopback | DeviceKind::Ethernet | DeviceKind::Bridge => LINK_HEADER,
+        }
+    }
+
+    /// Administratively up, and with a carrier: packets can leave (`netif_running`, `netif_carrier_ok`).
+    pub(crate) fn is_running(&self) -> bool {
+        self.up && self.carrier
+    }
+
+    /// The packet's bytes as this device counts them and shows them to taps: with its link header.
+    pub(crate) fn frame<'a>(&self, packet: &'a Packet) -> &'a [u8] {
+        let skipped = LINK_HEADER.saturating_sub(self.header_length());
+        packet.data.get(skipped..).unwrap_or_default()
+    }
+
+    /// Whether a frame of that many bytes fits (`__is_skb_forwardable`): a VLAN tag more than the MTU is granted, and
+    /// packets that stand for several are not measured.
+    pub(crate) fn fits(&self, packet: &Packet) -> bool {
+        fits(
+            self.mtu,
+            self.header_length(),
+            self.frame(packet).len(),
+            packet,
+        )
+    }
+
+    /// Likewise, for the device at the other end.
+    pub(crate) fn fits_peer(&self, packet: &Packet) -> bool {
+        self.peer_mtu
+            .is_none_or(|mtu| fits(mtu, self.header_length(), self.frame(packet).len(), packet))
+    }
+}
+
+/// VLAN_HLEN: what a frame may be longer than MTU and header.
+const VLAN_HEADER: usize = 4;
+
+fn fits(mtu: u32, header: usize, length: usize, packet: &Packet) -> bool {
+    packet.segmentation.is_some() || length <= (mtu as usize).saturating_add(header + VLAN_HEADER)
 }

@@ -178,7 +178,7 @@ impl Host {
         self.begin(now);
         change(&mut self.stack.config);
         self.stack.ip.forget_routes();
-        self.stack.link.reconfigured(&self.stack.config);
+        self.stack.link_reconfigured();
         self.run();
     }
 

@@ -1,62 +1,116 @@
 //! The link layer: from the next hop's address to the wire, and from the wire to the IP layer.
+//!
+//! | file | Sending | Receiving |
+//! |---|---|---|
+//! | `neighbor` | 8, resolution by ARP and ND | answers to both |
+//! | `output` | 9 to 11: tc, queueing discipline, tap | |
+//! | `offload` | what the device leaves to the stack: segmentation, checksums | |
+//! | `driver` | 12 to 14 | 1 and 2 |
+//! | `input` | | 3 to 7 |
+//! | `bridge` | a bridge's own frames | 7 for a bridge's ports |
+//! | `gro` | | 4 where the device merges |
+
+mod bridge;
+mod calls;
+mod driver;
+mod gro;
+mod input;
+mod neighbor;
+mod offload;
+mod output;
+mod setup;
+
+use std::collections::VecDeque;
 
 use transect_config::HostConfig;
 
-use crate::device::{Device, DeviceId};
-use crate::hooks::{Passed, PostRouting};
+use crate::device::{Device, DeviceId, Features};
 use crate::host::DeviceSetup;
 use crate::packet::Packet;
-use crate::socket::Errno;
 use crate::stack::Stack;
+use bridge::Forwarding;
+use neighbor::Neighbors;
+pub(crate) use offload::finish_checksum;
 
 /// Devices, neighbours, queues.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) devices: Vec<Device>,
-    outbox: std::collections::VecDeque<(DeviceId, Packet)>,
+    neighbors: Neighbors,
+    /// What bridges have learned.
+    forwarding: Forwarding,
+    /// Frames on their way to the wire.
+    outbox: VecDeque<(DeviceId, Packet)>,
+    /// The per-CPU backlog: received, and not yet shown to anybody (`softnet_data.input_pkt_queue`).
+    backlog: VecDeque<Packet>,
+    /// `/proc/net/softnet_stat`.
+    softnet: Softnet,
+    /// Frames that the taps lost because nobody fetched them.
+    taps_lost: u64,
+    /// The next number for a queueing discipline's handle.
+    next_handle: u16,
 }
 
-impl Link {
-    pub(crate) fn new(_config: &HostConfig, _devices: &[DeviceSetup]) -> Result<Self, String> {
-        Ok(Link {
-            devices: Vec::new(),
-            outbox: std::collections::VecDeque::new(),
-        })
-    }
+/// `/proc/net/softnet_stat`, as far as it can move here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Softnet {
+    processed: u64,
+    dropped: u64,
+}
 
-    /// The configuration changed: static neighbours may be new.
-    pub(crate) fn reconfigured(&mut self, _config: &HostConfig) {}
+/// Frames that may wait for the world to fetch them: far more than one call can make.
+const MOST_WAITING: usize = 1 << 17;
+
+impl Link {
+    pub(crate) fn new(config: &HostConfig, devices: &[DeviceSetup]) -> Result<Self, String> {
+        let mut link = Link {
+            devices: Vec::new(),
+            neighbors: Neighbors::default(),
+            forwarding: Forwarding::default(),
+            outbox: VecDeque::new(),
+            backlog: VecDeque::new(),
+            softnet: Softnet::default(),
+            taps_lost: 0,
+            next_handle: 0x8001,
+        };
+        link.add_devices(config, devices)?;
+        Ok(link)
+    }
 
     pub(crate) fn poll_transmit(&mut self) -> Option<(DeviceId, Packet)> {
         self.outbox.pop_front()
     }
+
+    /// The device of that number.
+    #[inline]
+    pub(crate) fn device(&self, id: DeviceId) -> Option<&Device> {
+        self.devices.get(id.0 as usize)
+    }
+
+    /// Likewise, to be changed.
+    #[inline]
+    pub(crate) fn device_mut(&mut self, id: DeviceId) -> Option<&mut Device> {
+        self.devices.get_mut(id.0 as usize)
+    }
+
+    /// The device of that name.
+    pub(crate) fn named(&self, name: &str) -> Option<DeviceId> {
+        let index = self.devices.iter().position(|device| device.name == name)?;
+        Some(DeviceId(u32::try_from(index).ok()?))
+    }
 }
 
 impl Stack {
-    /// Sending 8 to 14: resolves the next hop, and hands the packet to its device. `out_device` and `next_hop` are decided.
-    pub(crate) fn neighbor_output(&mut self, _packet: Passed<PostRouting>) -> Result<(), Errno> {
-        Ok(())
+    /// What a device offers; nothing where there is no such device.
+    #[inline]
+    pub(crate) fn device_features(&self, id: DeviceId) -> Features {
+        self.link
+            .device(id)
+            .map_or(Features::NONE, |device| device.features)
     }
 
-    /// A packet socket's frame joins at `tc_egress` (Sending 9); with `bypass` it goes on at `driver_out`.
-    pub(crate) fn frame_output(&mut self, _packet: Packet, _bypass: bool) -> Result<(), Errno> {
-        Ok(())
+    /// A device's name; empty where there is no such device.
+    pub(crate) fn device_name(&self, id: DeviceId) -> &str {
+        self.link.device(id).map_or("", |device| &device.name)
     }
-
-    /// Receiving 1 to 3: the frame is in the ring, and waits for [`Stack::next_received`].
-    pub(crate) fn receive_frame(&mut self, _device: DeviceId, _frame: Packet) {}
-
-    /// Receiving 4 to 7: the next packet for the IP layer.
-    pub(crate) fn next_received(&mut self) -> Option<Packet> {
-        None
-    }
-
-    /// A neighbour solicitation or advertisement that came through IPv6 (`ndisc_rcv`).
-    pub(crate) fn neighbor_discovery_input(&mut self, _packet: &Packet) {}
-
-    /// A deadline of address resolution.
-    pub(crate) fn handle_neighbor_timer(&mut self, _entry: u32) {}
-
-    /// A queueing discipline may send again.
-    pub(crate) fn run_qdisc(&mut self, _device: DeviceId) {}
 }

@@ -119,12 +119,37 @@ impl Packet {
     }
 
     /// Turns one bit of the frame around, counted from its first byte's highest: what a bad wire does. The checksum is then
-    /// whatever the bytes hold.
+    /// whatever the bytes hold; one that was left to the device is finished first.
     pub fn flip_bit(&mut self, bit: usize) {
+        crate::link::finish_checksum(self);
         if let Some(byte) = self.data.get_mut(bit / 8) {
             *byte ^= 0x80 >> (bit % 8);
             self.checksum = ChecksumState::None;
         }
+    }
+
+    /// A packet from outside of the model that has no link header (`tun`), from its IP header on.
+    pub fn from_network(network: &[u8]) -> Self {
+        let version = match network.first().map(|first| first >> 4) {
+            Some(6) => IpVersion::V6,
+            _ => IpVersion::V4,
+        };
+        Self::outgoing(version, network, Timestamp::MIN)
+    }
+
+    /// What is known of the transport's checksum.
+    pub fn checksum(&self) -> ChecksumState {
+        self.checksum
+    }
+
+    /// How many segments of the wire it stands for, where it is more than one.
+    pub fn segmentation(&self) -> Option<Segmentation> {
+        self.segmentation
+    }
+
+    /// Every point that it has passed; nothing where journeys are off.
+    pub fn journey(&self) -> Option<&Journey> {
+        self.journey.as_deref()
     }
 
     /// The frame as it stands, link header included.
@@ -133,7 +158,7 @@ impl Packet {
     }
 
     /// From the network header on.
-    pub(crate) fn network(&self) -> &[u8] {
+    pub fn network(&self) -> &[u8] {
         self.data.get(LINK_HEADER..).unwrap_or_default()
     }
 
