@@ -173,8 +173,14 @@ pub struct Counter {
 pub struct Set {
     /// Its name.
     pub name: String,
+    /// nft's handle.
+    pub handle: Option<u64>,
+    /// The parts of its key: for each a field whose values it can hold.
+    pub key: Vec<Field>,
     /// Whether it maps its keys to data or verdicts.
     pub map: bool,
+    /// Whether it maps them to verdicts.
+    pub verdicts: bool,
     /// Flags: `interval`, `dynamic`, `timeout`, `constant`.
     pub flags: Vec<String>,
     /// Its elements at the time of the dump.

@@ -4,6 +4,7 @@
 //! in a dump without it), and then the rule is possible, and never guilty by this alone.
 
 mod chain;
+mod exact;
 mod facts;
 mod order;
 mod test;
@@ -12,6 +13,7 @@ mod translate;
 use transect_config::rules::{Action, CtStates, RuleSet};
 use transect_path::{Hook, RuleRef};
 
+pub use exact::{Ended, RulePlace, RuleState, run, sees};
 pub use facts::{AddressFamily, PacketFacts};
 
 /// Yes, no, or not known.

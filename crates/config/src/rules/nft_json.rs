@@ -225,7 +225,10 @@ fn set(body: &Json, map: bool) -> Result<Set, &'static str> {
         .collect();
     Ok(Set {
         name: text(body, "name")?.to_owned(),
+        handle: handle(body),
+        key: fields,
         map,
+        verdicts,
         flags,
         elements,
     })

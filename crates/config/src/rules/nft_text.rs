@@ -65,7 +65,7 @@ fn split_handle(line: &str) -> (&str, Option<u64>) {
 }
 
 /// A rule's text with the values of its counters left out, as `nft -s` prints it.
-fn stateless(line: &str) -> String {
+pub(super) fn stateless(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     for (index, part) in line.split('"').enumerate() {
         if index > 0 {
@@ -212,7 +212,10 @@ impl Reader {
             [kind @ ("set" | "map"), name] => {
                 let set = Set {
                     name: (*name).to_owned(),
+                    handle,
+                    key: Vec::new(),
                     map: *kind == "map",
+                    verdicts: false,
                     flags: Vec::new(),
                     elements: Vec::new(),
                 };
@@ -305,6 +308,8 @@ impl Reader {
                 },
             })
             .collect();
+        set.key = types.key;
+        set.verdicts = types.verdicts;
     }
 
     fn finish(mut self) -> Reading {
@@ -326,7 +331,7 @@ fn list(text: &str) -> Vec<String> {
 }
 
 /// `type filter hook ingress device "lo" priority filter - 5; policy drop;`
-fn base_chain(family: Family, line: &str) -> Option<BaseChain> {
+pub(super) fn base_chain(family: Family, line: &str) -> Option<BaseChain> {
     let words = words(line);
     let after = |word: &str| {
         let at = words.iter().position(|w| w == word)?;

@@ -78,7 +78,7 @@ fn base_chains<'a>(rule_set: &'a RuleSet, hook: Hook, facts: &PacketFacts) -> Ve
     bases
 }
 
-fn sees(family: Family, packet: AddressFamily) -> bool {
+pub(super) fn sees(family: Family, packet: AddressFamily) -> bool {
     match family {
         Family::Ip => packet == AddressFamily::Ip,
         Family::Ip6 => packet == AddressFamily::Ip6,

@@ -440,7 +440,10 @@ mod tests {
         let mut table = Table::new(RuleBackend::Nft, Family::Inet, "t");
         let set = transect_config::rules::Set {
             name: "s".into(),
+            handle: None,
+            key: vec![Field::Source],
             map: false,
+            verdicts: false,
             flags: vec![],
             elements: vec![],
         };

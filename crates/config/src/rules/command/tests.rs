@@ -1,0 +1,399 @@
+//! Commands and what becomes of them. The texts expected are those that iptables 1.8.9 and nft 1.0.6 printed for the same
+//! commands (kernel 6.18).
+
+use super::*;
+use crate::rules::{
+    Action, ChainKind, Family, Field, Policy, Statement, Value, write_iptables_save,
+};
+use transect_path::{Hook, RuleBackend};
+
+fn shell(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for c in line.chars() {
+        match (c, quote) {
+            ('\'' | '"', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote = None,
+            (c, None) if c.is_whitespace() => words.push(String::new()),
+            (c, _) => words.last_mut().expect("one").push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+fn run(lines: &[&str]) -> RuleSet {
+    let mut rule_set = RuleSet::default();
+    for line in lines {
+        if let Err(error) = apply_command(&mut rule_set, &shell(line)) {
+            panic!("{error}");
+        }
+    }
+    rule_set
+}
+
+fn refused(rule_set: &RuleSet, line: &str) -> String {
+    let mut changed = rule_set.clone();
+    let error = apply_command(&mut changed, &shell(line)).expect_err(line);
+    assert_eq!(
+        &changed, rule_set,
+        "a command that fails changes nothing: {line}"
+    );
+    error.what
+}
+
+#[test]
+fn rules_are_printed_as_iptables_save_prints_them() {
+    for (typed, printed) in [
+        (
+            "-A INPUT -p tcp --dport 3306 -s 172.17.0.2 -j QUEUE",
+            "-A INPUT -s 172.17.0.2/32 -p tcp -m tcp --dport 3306 -j QUEUE",
+        ),
+        (
+            "-I INPUT 1 -m state --state ESTABLISHED,NEW -j ACCEPT",
+            "-A INPUT -m state --state NEW,ESTABLISHED -j ACCEPT",
+        ),
+        (
+            "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED,INVALID,NEW,UNTRACKED -j ACCEPT",
+            "-A INPUT -m conntrack --ctstate INVALID,NEW,RELATED,ESTABLISHED,UNTRACKED -j ACCEPT",
+        ),
+        (
+            "-A OUTPUT -o eth0 -d 10.0.0.0/8 ! -p udp -j REJECT",
+            "-A OUTPUT -d 10.0.0.0/8 -o eth0 ! -p udp -j REJECT --reject-with icmp-port-unreachable",
+        ),
+        (
+            "-A INPUT -p tcp --syn -m limit --limit 5/s --limit-burst 3 -j DROP",
+            "-A INPUT -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -m limit --limit 5/sec --limit-burst 3 -j DROP",
+        ),
+        (
+            "-A INPUT -p tcp -m multiport --dports 80,443,1000:2000 -j NFQUEUE",
+            "-A INPUT -p tcp -m multiport --dports 80,443,1000:2000 -j NFQUEUE --queue-num 0",
+        ),
+        (
+            "-A INPUT -p tcp --dport 1: -j NFQUEUE --queue-num 3 --queue-bypass",
+            "-A INPUT -p tcp -m tcp --dport 1:65535 -j NFQUEUE --queue-num 3 --queue-bypass",
+        ),
+        (
+            "-A INPUT -p icmp --icmp-type echo-request -j DROP",
+            "-A INPUT -p icmp -m icmp --icmp-type 8 -j DROP",
+        ),
+        (
+            "-A OUTPUT -p icmp --icmp-type fragmentation-needed -j DROP",
+            "-A OUTPUT -p icmp -m icmp --icmp-type 3/4 -j DROP",
+        ),
+        (
+            "-A INPUT -m statistic --mode nth --every 3 --packet 0 -j DROP",
+            "-A INPUT -m statistic --mode nth --every 3 --packet 0 -j DROP",
+        ),
+        (
+            "-A INPUT -m statistic --mode random --probability 0.1 -j DROP",
+            "-A INPUT -m statistic --mode random --probability 0.10000000009 -j DROP",
+        ),
+        (
+            "-A INPUT -i lo -s 10.0.0.1/255.255.0.0 -j LOG --log-prefix hello",
+            "-A INPUT -s 10.0.0.0/16 -i lo -j LOG --log-prefix hello",
+        ),
+        (
+            "-A INPUT -m mark --mark 1 -j MARK --set-mark 2",
+            "-A INPUT -m mark --mark 0x1 -j MARK --set-xmark 0x2/0xffffffff",
+        ),
+        (
+            "-t mangle -A OUTPUT -p tcp --sport ssh -j MARK --set-mark 0x2/0xf",
+            "-A OUTPUT -p tcp -m tcp --sport 22 -j MARK --set-xmark 0x2/0xf",
+        ),
+        (
+            "-A INPUT -p tcp -j REJECT --reject-with tcp-reset",
+            "-A INPUT -p tcp -j REJECT --reject-with tcp-reset",
+        ),
+        (
+            "-A INPUT -m comment --comment hi -p udp --dport 53 -j RETURN",
+            "-A INPUT -p udp -m comment --comment hi -m udp --dport 53 -j RETURN",
+        ),
+        (
+            "-t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",
+            "-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",
+        ),
+        (
+            "-t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to 10.0.0.2:8080",
+            "-A PREROUTING -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.0.2:8080",
+        ),
+        (
+            "-A INPUT -m tcp -p tcp --dport 22 --sport 1:5",
+            "-A INPUT -p tcp -m tcp --sport 1:5 --dport 22",
+        ),
+        ("-A INPUT -p all -s 0/0 -j DROP", "-A INPUT -j DROP"),
+        ("-A INPUT -p 17 -j DROP", "-A INPUT -p udp -j DROP"),
+        (
+            "-A INPUT -m length --length 100:200 -m ttl --ttl-lt 5 -j DROP",
+            "-A INPUT -m length --length 100:200 -m ttl --ttl-lt 5 -j DROP",
+        ),
+        ("-A INPUT -f -j DROP", "-A INPUT -f -j DROP"),
+        (
+            "-t mangle -A OUTPUT -j CONNMARK --save-mark",
+            "-A OUTPUT -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff",
+        ),
+    ] {
+        let rule_set = run(&[&format!("iptables-legacy {typed}")]);
+        let rules: Vec<_> = rule_set
+            .rules()
+            .map(|(_, _, rule)| rule.text.as_str())
+            .collect();
+        assert_eq!(rules, [printed], "{typed}");
+    }
+}
+
+#[test]
+fn the_legacy_program_makes_the_whole_table_and_the_other_one_a_chain() {
+    let legacy =
+        run(&["iptables-legacy -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 8080"]);
+    let names: Vec<_> = legacy.tables[0]
+        .chains
+        .iter()
+        .map(|chain| chain.name.as_str())
+        .collect();
+    assert_eq!(names, ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]);
+    let nft = run(&[
+        "iptables -A FORWARD -p tcp --dport 80 -j DROP",
+        "iptables -P INPUT DROP",
+        "iptables -N MINE",
+    ]);
+    let table = &nft.tables[0];
+    assert_eq!(
+        (table.backend, table.handle),
+        (RuleBackend::IptablesNft, Some(1))
+    );
+    let chains: Vec<_> = table
+        .chains
+        .iter()
+        .map(|chain| (chain.name.as_str(), chain.handle))
+        .collect();
+    assert_eq!(
+        chains,
+        [("FORWARD", Some(1)), ("INPUT", Some(3)), ("MINE", Some(4))]
+    );
+    assert_eq!(table.chains[0].rules[0].handle, Some(2));
+    assert_eq!(
+        table.chains[1].base.as_ref().map(|base| base.policy),
+        Some(Policy::Drop)
+    );
+}
+
+#[test]
+fn rules_come_and_go_at_their_places() {
+    let rule_set = run(&[
+        "iptables-legacy -A INPUT -s 10.0.0.1 -j DROP",
+        "iptables-legacy -A INPUT -s 10.0.0.2 -j DROP",
+        "iptables-legacy -I INPUT -s 10.0.0.3 -j DROP",
+        "iptables-legacy -I INPUT 2 -s 10.0.0.4 -j DROP",
+        "iptables-legacy -D INPUT -s 10.0.0.1 -j DROP",
+        "iptables-legacy -R INPUT 3 -s 10.0.0.9 -j ACCEPT",
+        "iptables-legacy -D INPUT 1",
+    ]);
+    let rules: Vec<_> = rule_set
+        .rules()
+        .map(|(_, _, rule)| (rule.number, rule.text.as_str()))
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            (1, "-A INPUT -s 10.0.0.4/32 -j DROP"),
+            (2, "-A INPUT -s 10.0.0.9/32 -j ACCEPT")
+        ]
+    );
+    let mut flushed = rule_set.clone();
+    apply_command(&mut flushed, &shell("iptables-legacy -F INPUT")).expect("flush");
+    assert_eq!(flushed.rules().count(), 0);
+}
+
+#[test]
+fn a_list_of_addresses_makes_several_rules() {
+    let rule_set = run(&["iptables-legacy -A INPUT -s 10.0.0.1,10.0.0.2 -j DROP"]);
+    assert_eq!(
+        write_iptables_save(&rule_set, RuleBackend::IptablesLegacy, Family::Ip)
+            .lines()
+            .filter(|line| line.contains("-A "))
+            .collect::<Vec<_>>(),
+        [
+            "[0:0] -A INPUT -s 10.0.0.1/32 -j DROP",
+            "[0:0] -A INPUT -s 10.0.0.2/32 -j DROP"
+        ]
+    );
+}
+
+#[test]
+fn what_iptables_would_refuse_is_refused_with_its_word() {
+    let empty = RuleSet::default();
+    for (line, part) in [
+        ("iptables-legacy -A INPUT --dport 80 -j DROP", "--dport"),
+        (
+            "iptables-legacy -A INPUT -p tcp --dport eighty -j DROP",
+            "eighty",
+        ),
+        ("iptables-legacy -A NOWHERE -j DROP", "NOWHERE"),
+        ("iptables-legacy -A INPUT -j NOWHERE", "NOWHERE"),
+        (
+            "iptables-legacy -A INPUT -s example.org -j DROP",
+            "example.org",
+        ),
+        ("iptables-legacy -A INPUT -m nosuch -j DROP", "nosuch"),
+        ("iptables-legacy -A INPUT -s fd00::1 -j DROP", "fd00::1"),
+        ("iptables-legacy -A INPUT -j MASQUERADE", "MASQUERADE"),
+        ("iptables-nft -A INPUT -j QUEUE", "QUEUE"),
+        ("iptables-legacy -I INPUT 2 -j DROP", "place 2"),
+        ("iptables-legacy -D INPUT 1", "no rule 1"),
+        ("iptables-legacy -P INPUT REJECT", "REJECT"),
+        ("iptables-legacy -A INPUT -j DROP extra", "extra"),
+        ("iptables-legacy -t nonsense -F", "nonsense"),
+        ("iptables-legacy", "no command"),
+        ("ebtables -A INPUT -j DROP", "ebtables"),
+    ] {
+        let error = refused(&empty, line);
+        assert!(error.contains(part), "{line}: {error}");
+    }
+}
+
+#[test]
+fn nft_tables_chains_and_rules() {
+    let rule_set = run(&[
+        "nft add table inet secret",
+        "nft add chain inet secret forward '{ type filter hook forward priority 0; }'",
+        "nft add rule inet secret forward tcp dport 80 drop",
+        "nft add rule inet secret forward ip saddr 10.0.0.1 tcp dport 3306 counter drop",
+        "nft insert rule inet secret forward tcp dport 80 counter reject with icmpx type port-unreachable",
+        "nft add rule inet secret forward numgen inc mod 20 == 13 drop",
+    ]);
+    let table = &rule_set.tables[0];
+    assert_eq!(
+        (table.backend, table.family),
+        (RuleBackend::Nft, Family::Inet)
+    );
+    let base = table.chains[0].base.as_ref().expect("base");
+    assert_eq!(
+        (base.kind, base.hook, base.priority, base.policy),
+        (ChainKind::Filter, Hook::Forward, 0, Policy::Accept)
+    );
+    let rules: Vec<_> = rule_set
+        .rules()
+        .map(|(_, _, rule)| (rule.handle, rule.text.as_str()))
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            (
+                Some(4),
+                "tcp dport 80 counter reject with icmpx port-unreachable"
+            ),
+            (Some(2), "tcp dport 80 drop"),
+            (Some(3), "ip saddr 10.0.0.1 tcp dport 3306 counter drop"),
+            (Some(5), "numgen inc mod 20 13 drop"),
+        ]
+    );
+    let rule = &table.chains[0].rules[0];
+    assert_eq!(rule.counter, Some(Default::default()));
+    assert_eq!(
+        rule.action(),
+        Action::Reject {
+            with: Some("icmpx port-unreachable".into())
+        }
+    );
+    assert_eq!(table.chains[0].rules[1].counter, None);
+}
+
+#[test]
+fn nft_changes_and_deletes() {
+    let rule_set = run(&[
+        "nft add table ip t; add chain ip t c '{ type filter hook input priority filter - 5; policy drop; }'; add chain ip t d",
+        "nft add rule t c ct state new jump d",
+        "nft add rule t c counter",
+        "nft 'replace rule t c handle 4 accept'",
+        "nft add rule t c handle 3 tcp dport 1 accept",
+        "nft add chain t c '{ policy accept; }'",
+    ]);
+    let table = &rule_set.tables[0];
+    let base = table.chains[0].base.as_ref().expect("base");
+    assert_eq!((base.priority, base.policy), (-5, Policy::Accept));
+    let texts: Vec<_> = rule_set
+        .rules()
+        .map(|(_, _, rule)| rule.text.as_str())
+        .collect();
+    assert_eq!(
+        texts,
+        ["ct state new jump d", "tcp dport 1 accept", "accept"]
+    );
+    assert!(refused(&rule_set, "nft delete chain t d").contains("jumps"));
+    assert!(refused(&rule_set, "nft delete rule t c handle 99").contains("no such rule"));
+    assert!(refused(&rule_set, "nft add rule t c tcp dport 80 flibber").contains("flibber"));
+    assert!(refused(&rule_set, "nft add rule inet t c drop").contains("no table"));
+    let mut gone = rule_set.clone();
+    for line in [
+        "nft flush chain t c",
+        "nft delete chain t d",
+        "nft delete table t",
+    ] {
+        apply_command(&mut gone, &shell(line)).expect(line);
+    }
+    assert_eq!(gone, RuleSet::default());
+}
+
+#[test]
+fn sets_and_their_elements() {
+    let rule_set = run(&[
+        "nft add table inet t",
+        "nft add set inet t s '{ type ipv4_addr; flags interval; elements = { 10.0.0.1, 10.1.0.0/16 }; }'",
+        "nft add element inet t s '{ 10.2.0.0-10.2.0.9 }'",
+        "nft delete element inet t s '{ 10.0.0.1 }'",
+        "nft add map inet t m '{ type inet_service : verdict; elements = { 22 : accept, 23 : drop }; }'",
+        "nft add chain inet t c '{ type filter hook input priority 0; }'",
+        "nft add rule inet t c ip saddr @s counter drop",
+        "nft add rule inet t c tcp dport vmap @m",
+    ]);
+    let table = &rule_set.tables[0];
+    let set = table.set("s").expect("set");
+    assert_eq!(set.key, [Field::Source]);
+    let address = |text: &str| text.parse().expect("address");
+    let keys: Vec<_> = set
+        .elements
+        .iter()
+        .map(|element| element.key.clone())
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            vec![Value::Addresses(
+                address("10.1.0.0"),
+                address("10.1.255.255")
+            )],
+            vec![Value::Addresses(address("10.2.0.0"), address("10.2.0.9"))],
+        ]
+    );
+    let map = table.set("m").expect("map");
+    assert!(map.verdicts);
+    assert_eq!(map.elements[1].verdict, Some(Action::Drop));
+    assert!(refused(&rule_set, "nft add rule inet t c ip saddr @nothere drop").contains("nothere"));
+}
+
+#[test]
+fn a_block_is_added_whole() {
+    let rule_set = run(&[
+        "nft 'table inet t { chain a { tcp dport { 1, 2 } drop ; } chain c { type filter hook input priority 0; policy drop; ct state established accept; jump a; } }'",
+    ]);
+    let texts: Vec<_> = rule_set
+        .rules()
+        .map(|(_, chain, rule)| (chain.name.as_str(), rule.text.as_str()))
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            ("a", "tcp dport { 1, 2 } drop"),
+            ("c", "ct state established accept"),
+            ("c", "jump a")
+        ]
+    );
+    let base = rule_set.tables[0].chains[1].base.as_ref().expect("base");
+    assert_eq!((base.hook, base.policy), (Hook::LocalIn, Policy::Drop));
+    let statements = &rule_set.tables[0].chains[1].rules[0].statements;
+    assert!(matches!(
+        statements.as_slice(),
+        [Statement::Match(_), Statement::Verdict(Action::Accept)]
+    ));
+}
