@@ -18,6 +18,7 @@ mod input;
 mod neighbor;
 mod offload;
 mod output;
+mod render;
 mod setup;
 
 use std::collections::VecDeque;
@@ -114,3 +115,6 @@ impl Stack {
         self.link.device(id).map_or("", |device| &device.name)
     }
 }
+
+#[cfg(test)]
+mod tests;
