@@ -21,6 +21,7 @@ mod packet;
 mod qdisc;
 mod settings;
 mod socket;
+mod sockets;
 mod stack;
 mod tcp;
 mod timer;

@@ -63,6 +63,8 @@ pub struct Packet {
     pub(crate) priority: u32,
     /// May be fragmented by this host although "don't fragment" is not set in the header (`skb->ignore_df`).
     pub(crate) ignore_df: bool,
+    /// The largest fragment that it was reassembled from (`IPCB(skb)->frag_max_size`), in bytes; 0 where it came whole.
+    pub(crate) largest_fragment: u16,
     /// What connection tracking knows of it.
     pub(crate) tracking: Tracking,
     /// LOCAL_OUT changed what its route depends on: it is to be looked up again (`ip_route_me_harder`).
@@ -81,9 +83,14 @@ impl Packet {
         let mut data = Vec::with_capacity(LINK_HEADER + network.len());
         data.resize(LINK_HEADER, 0);
         data.extend_from_slice(network);
+        Packet::from_data(data, ethertype(version), now)
+    }
+
+    /// The same of bytes that begin with room for the link header already.
+    pub(crate) fn from_data(data: Vec<u8>, ethertype: u16, now: Timestamp) -> Self {
         Packet {
             data,
-            ethertype: ethertype(version),
+            ethertype,
             packet_type: PacketType::Outgoing,
             in_device: None,
             out_device: None,
@@ -94,6 +101,7 @@ impl Packet {
             mark: 0,
             priority: 0,
             ignore_df: false,
+            largest_fragment: 0,
             tracking: Tracking::default(),
             reroute: false,
             owner: None,
@@ -150,6 +158,30 @@ impl Packet {
     /// Every point that it has passed; nothing where journeys are off.
     pub fn journey(&self) -> Option<&Journey> {
         self.journey.as_deref()
+    }
+
+    /// Everything but the bytes, for what a packet is cut into.
+    pub(crate) fn clone_without_data(&self) -> Self {
+        Packet {
+            data: Vec::new(),
+            ethertype: self.ethertype,
+            packet_type: self.packet_type,
+            in_device: self.in_device,
+            out_device: self.out_device,
+            next_hop: self.next_hop,
+            mtu: self.mtu,
+            checksum: self.checksum,
+            segmentation: self.segmentation,
+            mark: self.mark,
+            priority: self.priority,
+            ignore_df: self.ignore_df,
+            largest_fragment: self.largest_fragment,
+            tracking: self.tracking.clone(),
+            reroute: self.reroute,
+            owner: self.owner,
+            time: self.time,
+            journey: self.journey.clone(),
+        }
     }
 
     /// The frame as it stands, link header included.

@@ -93,6 +93,16 @@ named_enum! {
         Econnrefused => "ECONNREFUSED",
         /// Host unreachable.
         Ehostunreach => "EHOSTUNREACH",
+        /// The host is down, a router says.
+        Ehostdown => "EHOSTDOWN",
+        /// The host is cut off, a router says.
+        Enonet => "ENONET",
+        /// A datagram without a destination.
+        Edestaddrreq => "EDESTADDRREQ",
+        /// No such device.
+        Enodev => "ENODEV",
+        /// No such device or address.
+        Enxio => "ENXIO",
         /// In progress, or not yet.
         Ealready => "EALREADY",
         /// The handshake goes on in the background.

@@ -17,6 +17,7 @@ pub(crate) use icmp::IcmpError;
 
 use transect_config::IpVersion;
 
+use crate::ip::Received;
 use crate::packet::Packet;
 use crate::socket::{Errno, Shutdown, SocketAddress, SocketId, SocketOption};
 use crate::stack::Stack;
@@ -29,7 +30,7 @@ pub(crate) struct Tcp {}
 impl Tcp {
     /// Receiving 13 to 16: a segment for this host, behind LOCAL_IN and the raw sockets (`tcp_v4_rcv`, `tcp_v6_rcv`). The
     /// network header stands in the packet as it came; IP checked its length.
-    pub(crate) fn input(&mut self, _stack: &mut Stack, _packet: Packet) {}
+    pub(crate) fn input(&mut self, _stack: &mut Stack, _received: &Received, _packet: Packet) {}
 
     /// An ICMP error about a segment that this host sent (`tcp_v4_err`, `tcp_v6_err`).
     pub(crate) fn handle_icmp(&mut self, _stack: &mut Stack, _error: &IcmpError<'_>) {}

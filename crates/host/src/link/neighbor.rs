@@ -214,11 +214,6 @@ impl Stack {
         }
     }
 
-    /// The IP layer tells the sender, and drops the packet.
-    fn neighbor_failed(&mut self, packet: Packet) {
-        self.drop_packet(packet, Point::Neighbor, DropReason::NeighFailed);
-    }
-
     /// What an answer, a question or an administrator says of a neighbour (`__neigh_update`).
     fn update_neighbor(&mut self, number: u32, mac: Option<MacAddress>, update: Update) {
         let times = self.neighbor_times(number);

@@ -24,3 +24,10 @@ pub(crate) struct IcmpError<'a> {
     /// Where the message came in.
     pub(crate) device: Option<DeviceId>,
 }
+
+impl IcmpError<'_> {
+    /// Which ICMP it is.
+    pub(crate) fn version(&self) -> transect_config::IpVersion {
+        crate::ip::version_of(self.destination)
+    }
+}

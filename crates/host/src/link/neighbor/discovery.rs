@@ -119,9 +119,13 @@ impl Stack {
             device,
             next_hop: IpAddr::V6(destination),
             source: IpAddr::V6(source),
+            destination: IpAddr::V6(destination),
             mtu: self.link.device(device).map_or(1280, |device| device.mtu),
+            mtu_locked: false,
             local: false,
             group: destination.is_multicast(),
+            generation: 0,
+            expires: None,
         };
         let out = Outgoing {
             source: IpAddr::V6(source),
@@ -129,6 +133,7 @@ impl Stack {
             protocol: ICMPV6,
             ttl: Some(HOP_LIMIT),
             tos: 0,
+            identification: None,
             dont_fragment: true,
             may_fragment: false,
             mark: 0,
