@@ -5,6 +5,7 @@ mod conntrack_invalid;
 mod conntrack_state_lost;
 mod counters;
 mod error_route;
+mod fragment_lost;
 mod link;
 mod listener;
 mod martian_source;
@@ -54,6 +55,7 @@ const CATALOGUE: &[Examine] = &[
     no_route::examine,
     error_route::examine,
     no_return_route::examine,
+    fragment_lost::examine,
     ttl_expired::examine,
     pmtu_black_hole::examine,
     accept_queue_full::examine,

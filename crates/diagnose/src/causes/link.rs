@@ -3,6 +3,7 @@
 use transect_config::BridgePortState;
 use transect_path::{CauseId, Point, Setting, SettingKind};
 
+use super::neighbor_unresolved;
 use crate::case::Case;
 use crate::finding::{Amount, Finding, Prediction};
 use crate::world::says;
@@ -18,8 +19,19 @@ pub(crate) fn examine(case: &Case<'_>) -> Vec<Finding> {
     for host in case.hosts_at(Point::LinkInput) {
         findings.extend(bridge_port(case, host));
     }
+    // The kernel takes the queue away from a device without carrier (`dev_deactivate`), so that packets die there; those that
+    // a tap saw leave died in the driver.
+    let queues = case.hosts_at(Point::Qdisc);
     for host in case.hosts_at(Point::DriverOut) {
-        findings.extend(down(case, host));
+        if !queues.contains(&host) {
+            findings.extend(down(case, host, Point::DriverOut));
+        }
+    }
+    for host in queues {
+        // What waits for the next hop's address does not come so far.
+        if !neighbor_unresolved::stops(case, host) {
+            findings.extend(down(case, host, Point::Qdisc));
+        }
     }
     findings
 }
@@ -194,7 +206,7 @@ fn bridge_port(case: &Case<'_>, host: usize) -> Option<Finding> {
 }
 
 /// A8: the outgoing device is down or has no carrier.
-fn down(case: &Case<'_>, host: usize) -> Option<Finding> {
+fn down(case: &Case<'_>, host: usize, point: Point) -> Option<Finding> {
     let device = case.output(host)?;
     let link = case.config(host)?.link(device)?;
     if link.is_up() && link.has_carrier() || link.flags.is_empty() {
@@ -203,7 +215,7 @@ fn down(case: &Case<'_>, host: usize) -> Option<Finding> {
     let mut finding = Finding::new(
         CauseId::LinkDown,
         Some(host),
-        Point::DriverOut,
+        point,
         "`ip -s link`: state, and dropped on the way out",
     );
     finding.prediction = Prediction::Certain;
