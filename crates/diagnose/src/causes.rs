@@ -9,6 +9,7 @@ mod fragment_lost;
 mod link;
 mod listener;
 mod martian_source;
+mod nat_state_lost;
 mod neighbor_unresolved;
 mod netfilter;
 mod netfilter_drop;
@@ -45,6 +46,7 @@ const CATALOGUE: &[Examine] = &[
     queue_without_reader::examine,
     conntrack_invalid::examine,
     conntrack_state_lost::examine,
+    nat_state_lost::examine,
     neighbor_unresolved::examine,
     wrong_destination_mac::examine,
     link::examine,

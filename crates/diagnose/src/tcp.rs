@@ -4,6 +4,7 @@ mod handshake;
 mod outflow;
 mod pending;
 mod recovered;
+mod translation;
 mod unacknowledged;
 
 use transect_config::Socket;
@@ -53,6 +54,9 @@ impl<'w, 'v> Tcp<'w, 'v> {
             return self.handshake();
         }
         if let Some(fate) = self.incomplete_handshake() {
+            return fate;
+        }
+        if let Some(fate) = self.lost_translation() {
             return fate;
         }
         if let Some(fate) = stall::window_closed(self) {
