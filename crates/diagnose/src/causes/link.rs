@@ -160,17 +160,24 @@ fn xdp(case: &Case<'_>, host: usize) -> Option<Finding> {
     let id = program
         .id
         .map_or_else(|| "?".to_owned(), |id| id.to_string());
+    let name = program
+        .name
+        .as_ref()
+        .map_or_else(String::new, |name| format!("\"{name}\", "));
     finding.evidence.push(says(
         case.world.meter(host, "config", &format!("link/{device}")),
         format!(
-            "an XDP program (id {id}, {}) is attached to {device}",
+            "an XDP program ({name}id {id}, {}) is attached to {device}",
             program.mode
         ),
     ));
     finding.setting = Some(Setting {
         kind: SettingKind::Xdp,
         name: device.to_owned(),
-        value: format!("id {id}"),
+        value: match &program.name {
+            Some(name) => format!("{name} (id {id})"),
+            None => format!("id {id}"),
+        },
     });
     finding.advice.push(format!("look at the program (`bpftool prog show id {id}`), or take it off (`ip link set {device} xdp off`)"));
     Some(finding)
