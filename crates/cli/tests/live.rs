@@ -159,9 +159,20 @@ fn a_bundle_explains_to_what_why_said_byte_for_byte() {
 
 #[test]
 fn an_interrupt_ends_the_observation_and_the_verdict_is_given() {
-    if !namespaces_are_permitted("an_interrupt") {
-        return;
+    if namespaces_are_permitted("an_interrupt") {
+        ends_with_a_verdict("-INT");
     }
+}
+
+#[test]
+fn a_request_to_terminate_ends_the_observation_and_the_verdict_is_given() {
+    if namespaces_are_permitted("a_request_to_terminate") {
+        ends_with_a_verdict("-TERM");
+    }
+}
+
+/// Observes without an end, sends a signal, and expects a verdict and a good end.
+fn ends_with_a_verdict(signal: &str) {
     let folder = tempfile::tempdir().unwrap();
     let script = "exec \"$TRANSECT\" why --json tcp port 9";
     let mut child = in_namespace(script, folder.path())
@@ -181,7 +192,7 @@ fn an_interrupt_ends_the_observation_and_the_verdict_is_given() {
         );
     }
     let interrupted = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
+        .args([signal, &child.id().to_string()])
         .status()
         .unwrap();
     assert!(interrupted.success());

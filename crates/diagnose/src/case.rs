@@ -53,6 +53,8 @@ pub(crate) struct Suspicion {
     pub(crate) arriving: Vec<(usize, Tuple)>,
     /// The packets' addresses behind PRE_ROUTING of a host, where it translates them.
     pub(crate) routed: Vec<(usize, Tuple)>,
+    /// The host that knew the connection by other addresses than those with which these packets came there, and those.
+    pub(crate) former: Option<(usize, Tuple)>,
     /// The interface by which packets of the other direction came to the host that sends these.
     pub(crate) opposite: Option<String>,
     /// Whether anything of the other direction was seen: then connection tracking may know the flow.

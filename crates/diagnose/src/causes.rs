@@ -5,9 +5,11 @@ mod conntrack_invalid;
 mod conntrack_state_lost;
 mod counters;
 mod error_route;
+mod fragment_lost;
 mod link;
 mod listener;
 mod martian_source;
+mod nat_state_lost;
 mod neighbor_unresolved;
 mod netfilter;
 mod netfilter_drop;
@@ -44,6 +46,7 @@ const CATALOGUE: &[Examine] = &[
     queue_without_reader::examine,
     conntrack_invalid::examine,
     conntrack_state_lost::examine,
+    nat_state_lost::examine,
     neighbor_unresolved::examine,
     wrong_destination_mac::examine,
     link::examine,
@@ -54,6 +57,7 @@ const CATALOGUE: &[Examine] = &[
     no_route::examine,
     error_route::examine,
     no_return_route::examine,
+    fragment_lost::examine,
     ttl_expired::examine,
     pmtu_black_hole::examine,
     accept_queue_full::examine,

@@ -58,6 +58,8 @@ pub(crate) struct Draft<'w, 'v> {
     pub(crate) sent: u64,
     times: Vec<Timestamp>,
     window: Option<Window>,
+    /// See [`Suspicion::former`].
+    pub(crate) former: Option<(usize, Tuple)>,
 }
 
 impl<'w, 'v> Draft<'w, 'v> {
@@ -82,6 +84,7 @@ impl<'w, 'v> Draft<'w, 'v> {
             sent: 0,
             times: Vec::new(),
             window: None,
+            former: None,
         };
         for &(host, role) in &nodes {
             if role != Role::Sender {
@@ -333,6 +336,7 @@ impl<'w, 'v> Draft<'w, 'v> {
             interfaces,
             arriving,
             routed,
+            former: self.former,
             opposite,
             answered,
         }
@@ -443,7 +447,8 @@ fn addresses(
         let of_host = draft.view.seen.iter().filter(|seen| seen.host == host);
         let other = of_host
             .map(|seen| seen.conversation.tuple)
-            .find(|tuple| *tuple != near_client);
+            .find(|tuple| *tuple != near_client)
+            .filter(|tuple| draft.former != Some((host, *tuple)));
         let (comes, goes) = match draft.direction {
             Direction::ToServer => {
                 let input = passage.input.as_deref();

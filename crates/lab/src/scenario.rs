@@ -14,8 +14,8 @@ mod when;
 
 pub use action::{
     Action, Close, Connect, ConnectEnd, Counter, Datagrams, Exchange, Inject, Receive, ReceiveEnd,
-    Run, Segment, SendData, SendEnd, SocketState, Status, Step, Stop, TcpListen, TcpService,
-    UdpListen, UdpService, Via, Wait, WaitFor,
+    Run, Segment, SendData, SendEnd, SocketFilter, SocketState, Status, Step, Stop, TcpListen,
+    TcpService, UdpListen, UdpService, Via, Wait, WaitFor,
 };
 pub use expand::{Scenario, parse};
 pub use expectation::{

@@ -193,7 +193,7 @@ impl CauseId {
             },
             CauseId::LinkDown => CauseFacts {
                 entries: &["A8"],
-                points: &[DriverOut, Qdisc],
+                points: &[Neighbor, Qdisc, DriverOut],
                 summary: "the device was down or without carrier",
             },
             CauseId::BridgePortBlocked => CauseFacts {

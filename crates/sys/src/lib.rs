@@ -2,11 +2,13 @@
 //!
 //! What it is not: a wrapper of libc. What rustix, socket2 or the standard library offers is used from there.
 
+mod bpf;
 mod child;
 mod ethtool;
 mod packet_socket;
 mod usage;
 
+pub use bpf::{BpfProgram, bpf_program};
 pub use child::die_with_parent;
 pub use ethtool::{Ethtool, OffloadFeature};
 pub use packet_socket::PacketSocket;

@@ -324,7 +324,6 @@ fn express_data_path(json: &mut Json, xdp: &[u8]) {
     if mode == 0 {
         return;
     }
-    let program = |json: &mut Json, id: u64| json.object("prog", |json| json.value("id", id));
     json.object("xdp", |json| {
         json.value("mode", mode);
         if let Some(id) = attribute(xdp, 4).and_then(number).filter(|id| *id != 0) {
@@ -340,6 +339,23 @@ fn express_data_path(json: &mut Json, xdp: &[u8]) {
                 }
             }
         });
+    });
+}
+
+/// A BPF program as `bpf_dump_prog_info` of iproute2 shows it: what only root may ask, it leaves out for others.
+fn program(json: &mut Json, id: u64) {
+    let known = u32::try_from(id).map_err(io::Error::other);
+    let known = known.and_then(transect_sys::bpf_program);
+    json.object("prog", |json| {
+        json.value("id", id);
+        if let Ok(known) = known {
+            if !known.name.is_empty() {
+                json.text("name", &known.name);
+            }
+            let tag: String = known.tag.iter().map(|byte| format!("{byte:02x}")).collect();
+            json.text("tag", &tag);
+            json.value("jited", u64::from(known.jited));
+        }
     });
 }
 

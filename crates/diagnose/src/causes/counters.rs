@@ -77,15 +77,7 @@ const ROWS: &[Row] = &[
         "InUnknownProtos of the host's IP counters",
         "load the module for this IP protocol on the receiver",
     ),
-    // D4, D5
-    row(
-        CauseId::FragmentLost,
-        Point::IpInput,
-        ("IpReasmTimeout", "Ip6ReasmTimeout"),
-        Class::Fragments,
-        "ReasmTimeout of the host's IP counters",
-        "find out where the other fragments stay: a filter by port drops all but the first",
-    ),
+    // D5
     row(
         CauseId::FragmentMemoryFull,
         Point::IpInput,

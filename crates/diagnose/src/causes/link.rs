@@ -3,6 +3,7 @@
 use transect_config::BridgePortState;
 use transect_path::{CauseId, Point, Setting, SettingKind};
 
+use super::neighbor_unresolved;
 use crate::case::Case;
 use crate::finding::{Amount, Finding, Prediction};
 use crate::world::says;
@@ -18,8 +19,19 @@ pub(crate) fn examine(case: &Case<'_>) -> Vec<Finding> {
     for host in case.hosts_at(Point::LinkInput) {
         findings.extend(bridge_port(case, host));
     }
+    // The kernel takes the queue away from a device without carrier (`dev_deactivate`), so that packets die there; those that
+    // a tap saw leave died in the driver.
+    let queues = case.hosts_at(Point::Qdisc);
     for host in case.hosts_at(Point::DriverOut) {
-        findings.extend(down(case, host));
+        if !queues.contains(&host) {
+            findings.extend(down(case, host, Point::DriverOut));
+        }
+    }
+    for host in queues {
+        // What waits for the next hop's address does not come so far.
+        if !neighbor_unresolved::stops(case, host) {
+            findings.extend(down(case, host, Point::Qdisc));
+        }
     }
     findings
 }
@@ -148,17 +160,24 @@ fn xdp(case: &Case<'_>, host: usize) -> Option<Finding> {
     let id = program
         .id
         .map_or_else(|| "?".to_owned(), |id| id.to_string());
+    let name = program
+        .name
+        .as_ref()
+        .map_or_else(String::new, |name| format!("\"{name}\", "));
     finding.evidence.push(says(
         case.world.meter(host, "config", &format!("link/{device}")),
         format!(
-            "an XDP program (id {id}, {}) is attached to {device}",
+            "an XDP program ({name}id {id}, {}) is attached to {device}",
             program.mode
         ),
     ));
     finding.setting = Some(Setting {
         kind: SettingKind::Xdp,
         name: device.to_owned(),
-        value: format!("id {id}"),
+        value: match &program.name {
+            Some(name) => format!("{name} (id {id})"),
+            None => format!("id {id}"),
+        },
     });
     finding.advice.push(format!("look at the program (`bpftool prog show id {id}`), or take it off (`ip link set {device} xdp off`)"));
     Some(finding)
@@ -194,7 +213,7 @@ fn bridge_port(case: &Case<'_>, host: usize) -> Option<Finding> {
 }
 
 /// A8: the outgoing device is down or has no carrier.
-fn down(case: &Case<'_>, host: usize) -> Option<Finding> {
+fn down(case: &Case<'_>, host: usize, point: Point) -> Option<Finding> {
     let device = case.output(host)?;
     let link = case.config(host)?.link(device)?;
     if link.is_up() && link.has_carrier() || link.flags.is_empty() {
@@ -203,7 +222,7 @@ fn down(case: &Case<'_>, host: usize) -> Option<Finding> {
     let mut finding = Finding::new(
         CauseId::LinkDown,
         Some(host),
-        Point::DriverOut,
+        point,
         "`ip -s link`: state, and dropped on the way out",
     );
     finding.prediction = Prediction::Certain;

@@ -19,6 +19,11 @@ pub(crate) fn examine(case: &Case<'_>) -> Vec<Finding> {
         .collect()
 }
 
+/// Whether the packets stop on a host for want of the next hop's address.
+pub(super) fn stops(case: &Case<'_>, host: usize) -> bool {
+    case.possible_at(Some(host), Point::Neighbor) && at(case, host).is_some()
+}
+
 fn at(case: &Case<'_>, host: usize) -> Option<Finding> {
     let (device, next_hop) = next_hop(case, host)?;
     let mut finding = Finding::new(
@@ -32,10 +37,12 @@ fn at(case: &Case<'_>, host: usize) -> Option<Finding> {
         requests += resolution.requests;
         replies += resolution.replies;
     }
-    if replies > 0 {
+    let state = unresolved(case, host, &device, next_hop);
+    // Who answered once may be gone by now: then the entry says so.
+    if replies > 0 && state.is_none() {
         return None;
     }
-    if requests > 0 {
+    if requests > 0 && replies == 0 {
         // Each packet of the question was seen, and none of an answer.
         finding.own_meter = true;
         finding.amount = Amount::Covers;
@@ -53,7 +60,6 @@ fn at(case: &Case<'_>, host: usize) -> Option<Finding> {
             ),
         ));
     }
-    let state = unresolved(case, host, &device, next_hop);
     if let Some(state) = state {
         finding.amount = Amount::Covers;
         finding.prediction = Prediction::Certain;

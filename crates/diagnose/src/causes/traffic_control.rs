@@ -1,5 +1,6 @@
 //! B2, B3, B4: tc filters and queueing disciplines, by their own counters.
 
+use transect_config::Qdisc;
 use transect_path::{CauseId, Point, Setting, SettingKind};
 
 use crate::case::Case;
@@ -104,39 +105,93 @@ fn qdisc(case: &Case<'_>, host: usize) -> Vec<Finding> {
         return Vec::new();
     };
     let prefix = format!("qdisc.{device}.");
-    let mut findings = Vec::new();
-    for (name, delta) in case
+    let moved = case
         .world
-        .moved(host, &prefix, ".drops", case.suspicion.window)
-    {
-        let mut parts = name[prefix.len()..].splitn(2, '.');
-        let (kind, rest) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        let handle = rest.strip_suffix(".drops").unwrap_or(rest);
-        if matches!(kind, "clsact" | "ingress") {
-            continue;
-        }
-        let tell = "`tc -s qdisc show`: dropped";
-        let mut finding = case.metered(CauseId::QdiscDrop, host, Point::Qdisc, &name, delta, tell);
-        sender_was_told(case, host, delta, &mut finding);
-        let qdisc = case.config(host).and_then(|config| {
-            config
-                .qdiscs
-                .as_ref()?
+        .moved(host, &prefix, ".drops", case.suspicion.window);
+    let dropped: Vec<Dropped<'_>> = moved
+        .iter()
+        .filter_map(|(name, delta)| {
+            let (kind, handle) = name
+                .strip_prefix(&prefix)?
+                .strip_suffix(".drops")?
+                .split_once('.')?;
+            let queue = !matches!(kind, "clsact" | "ingress");
+            queue.then_some(Dropped {
+                counter: name,
+                kind,
+                handle,
+                delta: *delta,
+            })
+        })
+        .collect();
+    let known = case
+        .config(host)
+        .and_then(|config| config.qdiscs.as_deref())
+        .unwrap_or_default();
+    let of_device: Vec<&Qdisc> = known.iter().filter(|one| one.device == device).collect();
+    dropped
+        .iter()
+        .filter_map(|one| {
+            // A discipline with classes counts what the queues below it drop once more (`htb_enqueue`).
+            let below = dropped.iter().filter(|other| {
+                let mut found = of_device
+                    .iter()
+                    .filter(|qdisc| qdisc.handle == other.handle);
+                found.any(|qdisc| hangs_below(qdisc, one.handle))
+            });
+            let below: u64 = below.map(|other| other.delta).sum();
+            let own = one.delta.checked_sub(below).filter(|&own| own > 0)?;
+            let options = of_device
                 .iter()
-                .find(|qdisc| qdisc.device == device && qdisc.handle == handle)
-        });
-        finding.setting = Some(Setting {
-            kind: SettingKind::Qdisc,
-            name: format!("dev {device} {kind} {handle}"),
-            value: qdisc.map_or_else(String::new, |qdisc| qdisc.options.clone()),
-        });
-        finding.advice.push(format!(
-            "on {}, the queue {kind} {handle} of {device} was full: raise its limit or its rate (`tc -s qdisc show dev {device}`), or send more slowly",
-            case.world.labels[host]
-        ));
-        findings.push(finding);
-    }
-    findings
+                .find(|qdisc| qdisc.handle == one.handle)
+                .map_or_else(String::new, |qdisc| qdisc.options.clone());
+            Some(full(case, host, device, one, own, options))
+        })
+        .collect()
+}
+
+/// A queueing discipline that dropped something.
+struct Dropped<'n> {
+    counter: &'n str,
+    kind: &'n str,
+    handle: &'n str,
+    delta: u64,
+}
+
+/// Whether a discipline is the queue of a class (`1:10`) of the one with this handle (`1:`).
+fn hangs_below(qdisc: &Qdisc, handle: &str) -> bool {
+    let class = qdisc.parent.strip_prefix(handle);
+    class.is_some_and(|class| !class.is_empty())
+}
+
+fn full(
+    case: &Case<'_>,
+    host: usize,
+    device: &str,
+    dropped: &Dropped<'_>,
+    own: u64,
+    options: String,
+) -> Finding {
+    let Dropped {
+        counter,
+        kind,
+        handle,
+        ..
+    } = dropped;
+    let tell = "`tc -s qdisc show`: dropped";
+    let mut finding = case.metered(CauseId::QdiscDrop, host, Point::Qdisc, counter, own, tell);
+    sender_was_told(case, host, own, &mut finding);
+    finding.setting = Some(Setting {
+        kind: SettingKind::Qdisc,
+        name: format!("dev {device} {kind} {handle}"),
+        value: options,
+    });
+    finding.advice.push(format!(
+        "on {}, the queue {kind} {handle} of {device} was full: raise its limit or its rate (`tc -s qdisc show dev {device}`, \
+         `tc -s class show dev {device}`), or send more slowly",
+        case.world.labels[host]
+    ));
+    finding
 }
 
 /// The sender's own counters that rise with a packet that its queue refused (causes.md 2.4, B4).
@@ -156,7 +211,12 @@ fn sender_was_told(case: &Case<'_>, host: usize, delta: u64, finding: &mut Findi
             case.world.meter(host, "counter", counter),
             format!("{counter} rose by {refused}: the kernel could not queue what it sent"),
         ));
-        if refused == delta {
+        // What the flow lacks is what was refused to the sender; the queue may have dropped others' packets beside.
+        let others_too = refused < delta && case.lost() == Some(refused);
+        if others_too {
+            finding.accounted = Some(refused);
+        }
+        if refused == delta || others_too {
             finding.prediction = Prediction::Certain;
         }
         finding.amount = finding.amount.max(Amount::compare(delta, case.lost()));

@@ -82,8 +82,14 @@ fn mix(a: u64, b: u64) -> u64 {
 
 impl Index {
     #[inline]
-    fn endpoint(&self, address: u128, port: u16) -> u64 {
+    fn endpoint(&self, ipv6: bool, address: u128, port: u16) -> u64 {
         let [first, second, third] = self.seed;
+        if !ipv6 {
+            return mix(
+                ((address as u64) | (u64::from(port) << 32)) ^ first,
+                third | 1,
+            );
+        }
         let host = mix(
             (address as u64) ^ first,
             ((address >> 64) as u64) ^ second | 1,
@@ -95,8 +101,8 @@ impl Index {
     #[inline]
     pub(super) fn hash(&self, key: &Key) -> u64 {
         let ends = self
-            .endpoint(key.source, key.source_port)
-            .wrapping_add(self.endpoint(key.destination, key.destination_port));
+            .endpoint(key.ipv6, key.source, key.source_port)
+            .wrapping_add(self.endpoint(key.ipv6, key.destination, key.destination_port));
         mix(ends ^ u64::from(key.protocol), self.seed[0] | 1)
     }
 

@@ -250,17 +250,13 @@ impl Ledger {
     #[inline]
     fn find(&self, hash: u64, key: &Key) -> Option<(u32, Direction)> {
         let mut direction = Direction::ToServer;
-        let reversed = key.reversed();
         let found = self.index.find(hash, |&candidate| {
-            let Some(known) = self.books.key(candidate) else {
-                return false;
-            };
-            if known == *key {
-                direction = Direction::ToServer;
-                true
-            } else {
-                direction = Direction::ToClient;
-                known == reversed
+            match self.books.direction_of(candidate, key) {
+                Some(way) => {
+                    direction = way;
+                    true
+                }
+                None => false,
             }
         })?;
         Some((found, direction))
@@ -334,6 +330,10 @@ impl Ledger {
 
     #[inline]
     fn filter(&mut self, conversation: u32, frame: &Frame) {
+        // Without a filter a conversation matches from its beginning.
+        if self.options.filter.is_empty() {
+            return;
+        }
         let Some(record) = self.books.conversations.get_mut(conversation) else {
             return;
         };
@@ -348,11 +348,16 @@ impl Ledger {
         let known = self.find_recent(&key).filter(|&(conversation, direction)| {
             !tcp::starts_anew(&self.books, conversation, direction, time, segment)
         });
-        let found = known.or_else(|| self.find_or_open(&key, time, segment));
-        let Some((conversation, direction)) = found else {
-            return;
+        let (conversation, direction) = match known {
+            Some(known) => known,
+            None => {
+                let Some(found) = self.find_or_open(&key, time, segment) else {
+                    return;
+                };
+                self.recent = Some((key, found.0, found.1));
+                found
+            }
         };
-        self.recent = Some((key, conversation, direction));
         let Some(tally) =
             self.enter_packet(arrival, conversation, direction, segment.payload_length)
         else {

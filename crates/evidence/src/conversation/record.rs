@@ -398,6 +398,29 @@ impl Books {
         })
     }
 
+    /// Which way a packet with this key goes in the conversation; nothing where it belongs to another one.
+    #[inline]
+    pub(super) fn direction_of(&self, conversation: u32, key: &Key) -> Option<Direction> {
+        let record = self.conversations.get(conversation)?;
+        let [client, server] = match (record.pair, key.ipv6) {
+            (Pair::V4(client, server), false) => [u128::from(client), u128::from(server)],
+            (Pair::V6(index), true) => *self.pairs_v6.get(index)?,
+            _ => return None,
+        };
+        if record.protocol != key.protocol {
+            return None;
+        }
+        let is = |from: (u128, u16), to: (u128, u16)| {
+            from == (key.source, key.source_port) && to == (key.destination, key.destination_port)
+        };
+        let (client, server) = ((client, record.client_port), (server, record.server_port));
+        if is(client, server) {
+            Some(Direction::ToServer)
+        } else {
+            is(server, client).then_some(Direction::ToClient)
+        }
+    }
+
     /// A new conversation, whose client is the key's source.
     pub(super) fn open(&mut self, key: &Key, facts: Facts) -> Option<u32> {
         let pair = if key.ipv6 {

@@ -1,6 +1,6 @@
 //! What one TCP segment adds to its conversation.
 
-use transect_packet::{IpHeader, TcpHeader};
+use transect_packet::{IpHeader, TcpFlags, TcpHeader};
 use transect_path::{Direction, Timestamp, What};
 
 use super::Note;
@@ -19,7 +19,8 @@ const MAX_UNSEEN: i32 = 1 << 20;
 /// A SYN with another sequence number starts a new connection after so long a silence, whatever became of the old one.
 const SILENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Whether a SYN belongs to a newer connection than the one on record.
+/// Whether the segment is a SYN that belongs to a newer connection than the one on record.
+#[inline]
 pub(super) fn starts_anew(
     books: &Books,
     conversation: u32,
@@ -27,9 +28,18 @@ pub(super) fn starts_anew(
     time: Timestamp,
     segment: &TcpHeader,
 ) -> bool {
-    if !segment.flags.syn() || segment.flags.ack() || segment.flags.rst() {
-        return false;
-    }
+    const OPENING: u8 = TcpFlags::SYN | TcpFlags::ACK | TcpFlags::RST;
+    segment.flags.0 & OPENING == TcpFlags::SYN
+        && is_newer(books, conversation, direction, time, segment)
+}
+
+fn is_newer(
+    books: &Books,
+    conversation: u32,
+    direction: Direction,
+    time: Timestamp,
+    segment: &TcpHeader,
+) -> bool {
     let Some(record) = books.conversations.get(conversation) else {
         return true;
     };

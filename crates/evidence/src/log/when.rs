@@ -172,7 +172,8 @@ fn offset_of(text: &str) -> Option<UtcOffset> {
     let digits = rest.replace(':', "");
     let (hours, minutes) = match digits.len() {
         2 => (digits.as_str(), "0"),
-        4 => digits.split_at(2),
+        // Logs are anybody's text: four bytes need not be four digits.
+        4 => digits.split_at_checked(2)?,
         _ => return None,
     };
     let hours = i32::try_from(number(hours, hours.len())?).ok()?;
@@ -271,6 +272,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn four_bytes_need_not_be_four_digits() {
+        // Found by the fuzz target `recognize`: the middle of the four bytes lies inside of a character.
+        assert_eq!(common_log("22/Nov/2026:11:33:01 +\u{fffd}0"), None);
+    }
+
     proptest! {
         #[test]
         fn no_text_panics(text in ".{0,60}", around in any::<u64>()) {
@@ -281,6 +288,11 @@ mod tests {
         #[test]
         fn near_misses_do_not_panic(text in "[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}[T ][0-9:.,]{0,12}[+-]?[0-9:]{0,5}") {
             leading(&text, None);
+        }
+
+        #[test]
+        fn no_zone_panics(zone in "[+-].{0,4}") {
+            offset_of(&zone);
         }
     }
 }

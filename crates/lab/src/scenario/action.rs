@@ -103,6 +103,17 @@ pub struct TcpListen {
     /// `SO_RCVBUF` in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receive_buffer: Option<u32>,
+    /// A filter on the socket (`SO_ATTACH_FILTER`); default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<SocketFilter>,
+}
+
+/// A filter on a listener's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SocketFilter {
+    /// Throws everything away.
+    DropAll,
 }
 
 /// What a TCP listener does with connections.
@@ -137,6 +148,9 @@ pub struct UdpListen {
     /// `SO_RCVBUF` in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receive_buffer: Option<u32>,
+    /// A filter on the socket (`SO_ATTACH_FILTER`); default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<SocketFilter>,
 }
 
 /// What a UDP listener does with datagrams.

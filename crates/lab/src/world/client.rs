@@ -100,6 +100,7 @@ pub(super) fn send(socket: &Socket, plan: &SendData) -> Result<(), WorldError> {
         match writer.write(&chunk[from..from + wanted]) {
             Ok(count) => left = left.saturating_sub(count as u64),
             Err(error) if is_timeout(&error) => break,
+            Err(error) if is_interrupted(&error) => {}
             Err(_) if plan.end == SendEnd::Any => return Ok(()),
             Err(error) => return Err(WorldError::doing(failing())(error)),
         }
@@ -138,6 +139,7 @@ pub(super) fn receive(socket: &Socket, plan: &Receive) -> Result<(), WorldError>
             Ok(0) => break ReceiveEnd::Any,
             Ok(bytes) => count = count.saturating_add(bytes as u64),
             Err(error) if is_timeout(&error) => break ReceiveEnd::Timeout,
+            Err(error) if is_interrupted(&error) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                 break ReceiveEnd::Reset;
             }
@@ -158,6 +160,11 @@ fn is_timeout(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
     )
+}
+
+/// A signal that is handled ends a wait with a time-out, `SA_RESTART` or not (signal(7)).
+fn is_interrupted(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Interrupted
 }
 
 /// Connections one after another, each with as much back as was sent.
@@ -195,7 +202,8 @@ fn exchange_one(socket: &Socket, bytes: u64, timeout: Duration) -> io::Result<()
         left -= size as u64;
     }
     socket.shutdown(Shutdown::Write)?;
-    match reader.read(&mut back)? {
+    back.clear();
+    match reader.take(1).read_to_end(&mut back)? {
         0 => Ok(()),
         _ => Err(io::Error::other("more came back than was sent")),
     }
@@ -251,6 +259,7 @@ fn send_datagrams(to: SocketAddr, plan: &Datagrams) -> Result<(), WorldError> {
         match socket.recv_from(&mut buffer) {
             Ok(_) => answers += 1,
             Err(error) if is_timeout(&error) => break,
+            Err(error) if is_interrupted(&error) => {}
             Err(error) => return Err(WorldError::doing("waiting for answers")(error)),
         }
     }

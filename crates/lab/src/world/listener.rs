@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::{HostNamespace, WorldError};
-use crate::scenario::{TcpListen, TcpService, UdpListen, UdpService};
+use crate::scenario::{SocketFilter, TcpListen, TcpService, UdpListen, UdpService};
 
 /// A listener that serves until it is dropped.
 pub(super) struct Listener {
@@ -31,8 +31,10 @@ impl Listener {
     ) -> Result<Self, WorldError> {
         let address = address(plan.address.as_deref(), plan.port, ipv6)?;
         let (receive_buffer, backlog) = (plan.receive_buffer, plan.backlog.unwrap_or(128));
+        let filter = plan.filter;
         let open = move || {
             let socket = bound(address, Type::STREAM, Protocol::TCP, receive_buffer)?;
+            attach(&socket, filter)?;
             socket.listen(i32::from(backlog))?;
             Ok(socket)
         };
@@ -50,13 +52,15 @@ impl Listener {
     ) -> Result<Self, WorldError> {
         let address = address(None, plan.port, ipv6)?;
         let receive_buffer = plan.receive_buffer;
-        let service = plan.service;
-        Listener::start(
-            host,
-            plan.port,
-            move || bound(address, Type::DGRAM, Protocol::UDP, receive_buffer),
-            move |socket, stop, _| serve_udp(&socket, service, &stop),
-        )
+        let (service, filter) = (plan.service, plan.filter);
+        let open = move || {
+            let socket = bound(address, Type::DGRAM, Protocol::UDP, receive_buffer)?;
+            attach(&socket, filter)?;
+            Ok(socket)
+        };
+        Listener::start(host, plan.port, open, move |socket, stop, _| {
+            serve_udp(&socket, service, &stop)
+        })
     }
 
     /// Opens the socket in the host and serves it on a thread; returns when it listens.
@@ -129,6 +133,17 @@ fn bound(
     }
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// Attaches a filter: a classic BPF program that says how many bytes of each packet to keep.
+fn attach(socket: &Socket, filter: Option<SocketFilter>) -> io::Result<()> {
+    match filter {
+        None => Ok(()),
+        Some(SocketFilter::DropAll) => {
+            let keep_nothing = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
+            socket.attach_filter(&[keep_nothing])
+        }
+    }
 }
 
 /// Waits until the socket is readable; false when the listener is to stop.
@@ -237,6 +252,7 @@ mod tests {
             backlog: None,
             service,
             receive_buffer: None,
+            filter: None,
         }
     }
 
