@@ -137,6 +137,15 @@ pub(crate) struct Device {
     pub(crate) held: Vec<Packet>,
 }
 
+/// On which side of the host a filter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// On the way in.
+    Ingress,
+    /// On the way out.
+    Egress,
+}
+
 /// A transmit ring: packets that the device has not reported as sent.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
@@ -182,6 +191,24 @@ impl Device {
         match self.kind {
             DeviceKind::Tun => 0,
             DeviceKind::Loopback | DeviceKind::Ethernet | DeviceKind::Bridge => LINK_HEADER,
+        }
+    }
+
+    /// The ports that a program at clsact drops on one side.
+    pub(crate) fn tc_drops_at(&self, gate: Gate) -> &BTreeMap<u16, u64> {
+        let [ingress, egress] = &self.tc_drops;
+        match gate {
+            Gate::Ingress => ingress,
+            Gate::Egress => egress,
+        }
+    }
+
+    /// Likewise, to be counted in.
+    pub(crate) fn tc_drops_at_mut(&mut self, gate: Gate) -> &mut BTreeMap<u16, u64> {
+        let [ingress, egress] = &mut self.tc_drops;
+        match gate {
+            Gate::Ingress => ingress,
+            Gate::Egress => egress,
         }
     }
 

@@ -3,7 +3,7 @@
 use transect_config::TcStatistics;
 use transect_path::{Point, Timestamp};
 
-use crate::device::{DeviceId, LinkStatistics, Ring};
+use crate::device::{DeviceId, Gate, LinkStatistics, Ring};
 use crate::drop_reason::DropReason;
 use crate::host::Host;
 use crate::packet::Packet;
@@ -92,9 +92,8 @@ impl Host {
     pub fn drop_at_tc(&mut self, device: DeviceId, egress: bool, port: u16) {
         if let Some(device) = self.stack.link.device_mut(device) {
             device.clsact.get_or_insert_with(TcStatistics::default);
-            let [on_ingress, on_egress] = &mut device.tc_drops;
-            let drops = if egress { on_egress } else { on_ingress };
-            drops.entry(port).or_default();
+            let gate = if egress { Gate::Egress } else { Gate::Ingress };
+            device.tc_drops_at_mut(gate).entry(port).or_default();
         }
     }
 
@@ -114,7 +113,7 @@ impl Host {
         &mut self,
         now: Timestamp,
         device: DeviceId,
-        qdisc: Option<&transect_config::Qdisc>,
+        qdisc: Option<transect_config::Qdisc>,
     ) -> Result<(), String> {
         self.begin(now);
         let link = &mut self.stack.link;
@@ -123,7 +122,7 @@ impl Host {
             return Err(format!("there is no device {}", device.index()));
         };
         let mut new = match qdisc {
-            Some(qdisc) => Qdisc::of_config(qdisc, known.queue_length, known.mtu, now)
+            Some(qdisc) => Qdisc::of_config(&qdisc, known.queue_length, known.mtu, now)
                 .map_err(|error| error.to_string())?,
             None if known.ring.is_some() => Qdisc::pfifo_fast(known.queue_length),
             None => Qdisc::default(),

@@ -4,8 +4,7 @@
 use transect_packet::{FrameDirection, MacAddress, PacketType};
 use transect_path::Point;
 
-use super::output::Gate;
-use crate::device::{Device, DeviceId, DeviceKind};
+use crate::device::{Device, DeviceId, DeviceKind, Gate};
 use crate::drop_reason::DropReason;
 use crate::packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Packet};
 use crate::stack::Stack;
@@ -24,7 +23,7 @@ impl Stack {
     pub(super) fn enqueue_backlog(&mut self, id: DeviceId, mut packet: Packet) -> bool {
         self.enter(&mut packet, Point::Backlog);
         let length = self.link.backlog.len();
-        // The usual length is far below any limit anybody sets: the setting is only looked at from then on.
+        // An empty backlog has room whatever the setting says.
         if length > 0 && length as i64 > self.settings.number("net.core.netdev_max_backlog") {
             self.link.softnet.dropped = self.link.softnet.dropped.wrapping_add(1);
             if let Some(device) = self.link.device_mut(id) {
@@ -94,6 +93,11 @@ impl Stack {
             ETHERTYPE_ARP => {
                 self.leave(&mut packet, Point::LinkInput);
                 self.arp_input(id, &packet);
+                None
+            }
+            ETHERTYPE_802_2 => {
+                // Taken by LLC, which knows nobody it is for (`llc_rcv`, `stp_pdu_rcv`): the device does not count it.
+                self.drop_packet(packet, Point::LinkInput, DropReason::NotSpecified);
                 None
             }
             _ => {

@@ -4,7 +4,7 @@ use transect_packet::FrameDirection;
 use transect_path::Point;
 
 use super::{Link, MOST_WAITING};
-use crate::device::{DeviceId, DeviceKind};
+use crate::device::{DeviceId, DeviceKind, Gate};
 use crate::drop_reason::DropReason;
 use crate::hooks::{Passed, PostRouting};
 use crate::packet::Packet;
@@ -34,12 +34,15 @@ impl Stack {
     /// (`packet_snd`, `__dev_direct_xmit`).
     ///
     /// # Errors
-    /// `Enetdown`, `Emsgsize` before there is a packet; `Enobufs` as for any other.
+    /// `Enetdown`, `Einval`, `Emsgsize` before there is a packet; `Enobufs` as for any other.
     pub(crate) fn frame_output(&mut self, packet: Packet, bypass: bool) -> Result<(), Errno> {
         let id = packet.out_device.unwrap_or(DeviceId::LOOPBACK);
         let refused = match self.link.device(id) {
             None => Some(Errno::Enetdown),
             Some(device) if !device.up => Some(Errno::Enetdown),
+            Some(device) if device.frame(&packet).len() < device.header_length() => {
+                Some(Errno::Einval)
+            }
             Some(device) => {
                 let most = (device.mtu as usize).saturating_add(device.header_length());
                 (packet.segmentation.is_none() && device.frame(&packet).len() > most)
@@ -210,14 +213,13 @@ impl Stack {
     /// The clsact qdisc's filters (`sch_handle_egress`, `sch_handle_ingress`): here, a program that drops ports.
     #[inline]
     pub(super) fn run_tc(&mut self, id: DeviceId, packet: Packet, gate: Gate) -> Option<Packet> {
-        if self
-            .link
-            .device(id)
-            .is_none_or(|device| device.clsact.is_none())
-        {
-            return Some(packet);
+        // A clsact qdisc without filters on this side counts nothing (`mini_qdisc_pair_swap`).
+        match self.link.device(id) {
+            Some(device) if !device.tc_drops_at(gate).is_empty() => {
+                self.run_filters(id, packet, gate)
+            }
+            _ => Some(packet),
         }
-        self.run_filters(id, packet, gate)
     }
 
     fn run_filters(&mut self, id: DeviceId, packet: Packet, gate: Gate) -> Option<Packet> {
@@ -233,11 +235,7 @@ impl Stack {
             clsact.packets = clsact.packets.wrapping_add(u64::from(segments));
             clsact.bytes = clsact.bytes.wrapping_add(length);
         }
-        let [ingress, egress] = &mut device.tc_drops;
-        let drops = match gate {
-            Gate::Ingress => ingress,
-            Gate::Egress => egress,
-        };
+        let drops = device.tc_drops_at_mut(gate);
         let Some(dropped) = port.and_then(|port| drops.get_mut(&port)) else {
             return Some(packet);
         };
@@ -251,13 +249,6 @@ impl Stack {
         }
         None
     }
-}
-
-/// On which side of the host a filter stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gate {
-    Ingress,
-    Egress,
 }
 
 impl Link {

@@ -36,7 +36,9 @@ impl Host {
         map.insert("flags".into(), flags(device).into());
         map.insert("mtu".into(), device.mtu.into());
         map.insert("qdisc".into(), shown_qdisc(device).into());
-        map.insert("operstate".into(), operstate(device).into());
+        let configured = self.stack.config.link(&device.name);
+        let lower = configured.and_then(|link| link.lower_index);
+        map.insert("operstate".into(), operstate(device, id, lower).into());
         map.insert("linkmode".into(), "DEFAULT".into());
         map.insert("group".into(), "default".into());
         map.insert("txqlen".into(), device.queue_length.into());
@@ -368,13 +370,14 @@ fn flags(device: &Device) -> Vec<&'static str> {
     flags
 }
 
-fn operstate(device: &Device) -> &'static str {
+/// `default_operstate`.
+fn operstate(device: &Device, id: DeviceId, lower: Option<u32>) -> &'static str {
     match device.kind {
         _ if !device.up => "DOWN",
         DeviceKind::Loopback | DeviceKind::Tun => "UNKNOWN",
         _ if device.carrier => "UP",
-        // The other end of a veth pair is a device below it.
-        DeviceKind::Ethernet if device.info_kind.as_deref() == Some("veth") => "LOWERLAYERDOWN",
+        // The other end of a veth pair counts as a device below, unless both have the same index.
+        _ if lower.is_some_and(|lower| lower != id.index()) => "LOWERLAYERDOWN",
         _ => "DOWN",
     }
 }

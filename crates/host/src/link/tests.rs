@@ -383,7 +383,7 @@ fn the_queue_comes_before_the_tap() {
         options: r#"{"rate":1000,"burst":1600,"limit":1600}"#.into(),
         ..transect_config::Qdisc::default()
     };
-    host.replace_qdisc(Timestamp(0), ETH0, Some(&tbf)).unwrap();
+    host.replace_qdisc(Timestamp(0), ETH0, Some(tbf)).unwrap();
     // 1000 bytes each: the first goes at once, the second waits for 400 tokens, the third finds no room.
     for expected in [Ok(()), Ok(()), Err(Errno::Enobufs)] {
         let packet = datagram([10, 0, 0, 2], 1000 - 42);

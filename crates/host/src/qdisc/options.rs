@@ -121,7 +121,7 @@ impl<'a> Options<'a> {
             },
             None => {
                 let mut words = self.qdisc.options.split_whitespace();
-                if !words.any(|word| word == name) {
+                if !words.any(|word| word == name || synonyms(name).contains(&word)) {
                     return Ok(None);
                 }
                 let word = words.next().unwrap_or("");
@@ -130,6 +130,15 @@ impl<'a> Options<'a> {
                 read(word).map(Some).ok_or_else(|| wrong(word))
             }
         }
+    }
+}
+
+/// How else `tc` takes an option on its command line.
+fn synonyms(name: &str) -> &'static [&'static str] {
+    match name {
+        "burst" => &["buffer", "maxburst"],
+        "lat" => &["latency"],
+        _ => &[],
     }
 }
 
@@ -165,6 +174,7 @@ mod tests {
         for text in [
             r#"{"rate":1000,"burst":1600,"lat":50000}"#,
             "rate 8Kbit burst 1600b lat 50ms",
+            "rate 8kbit burst 1600 latency 50ms",
             "rate 1000bps burst 1600b/1 mpu 0b lat 50000us",
         ] {
             let qdisc = qdisc(text);

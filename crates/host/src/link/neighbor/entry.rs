@@ -276,16 +276,24 @@ fn is_valid(state: NeighborState) -> bool {
         )
 }
 
-/// What a packet occupies (`skb->truesize`): `struct sk_buff`, and a buffer from kmalloc's sizes that holds the frame with its
-/// headroom and `struct skb_shared_info`.
+/// What a packet occupies (`skb->truesize`): `struct sk_buff`, and a buffer that holds the frame with its headroom and `struct
+/// skb_shared_info`. Small ones come from a cache of their own (`skb_small_head_cache`), others from kmalloc's sizes
+/// (measured: 832 and 2304 bytes for datagrams of 10 and of 1000 bytes).
 fn truesize(packet: &Packet) -> u64 {
     /// `sizeof(struct sk_buff)`, rounded up to a cache line.
     const BUFFER: usize = 256;
     /// `sizeof(struct skb_shared_info)`, likewise.
     const SHARED_INFO: usize = 320;
-    let buffer = packet.data.len().saturating_add(SHARED_INFO).max(512);
-    let buffer = buffer.checked_next_power_of_two().unwrap_or(buffer);
-    (BUFFER + buffer) as u64
+    /// What is kept free in front of the link header, and for its alignment.
+    const HEADROOM: usize = 17;
+    /// SKB_SMALL_HEAD_SIZE.
+    const SMALL: usize = 576;
+    let needed = packet.data.len().saturating_add(HEADROOM + SHARED_INFO);
+    let head = match needed {
+        ..=SMALL => SMALL,
+        _ => needed.checked_next_power_of_two().unwrap_or(needed),
+    };
+    (BUFFER + head) as u64
 }
 
 #[cfg(test)]
