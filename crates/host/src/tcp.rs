@@ -1,17 +1,27 @@
 //! TCP as Linux does it (RFC 9293 and its companions), IPv4 and IPv6.
 
+mod ack;
 mod clock;
 mod congestion;
+mod cubic;
 mod icmp;
+mod loss_probe;
+mod new_reno;
 mod options;
 mod rack;
+mod rate;
 mod receive_buffer;
 mod recovery;
+mod retransmit;
 mod rtt;
+mod sack;
 mod scoreboard;
 mod segment;
 mod send_buffer;
 mod sender;
+#[cfg(test)]
+mod testing;
+mod undo;
 
 pub(crate) use icmp::IcmpError;
 

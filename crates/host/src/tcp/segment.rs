@@ -3,6 +3,35 @@
 
 use transect_packet::{SequenceNumber, TcpFlags};
 
+/// What every `sk_buff` of the write queue costs beside its payload (`SKB_TRUESIZE` of a head with room for headers, as
+/// `ss -m` shows it on 64 bit), in bytes.
+pub(crate) const OVERHEAD: u32 = 832;
+
+/// Whether `a` comes behind `b` (`after`).
+pub(crate) const fn after(a: SequenceNumber, b: SequenceNumber) -> bool {
+    b.is_before(a)
+}
+
+/// The earlier of two.
+pub(crate) const fn earlier(a: SequenceNumber, b: SequenceNumber) -> SequenceNumber {
+    if a.is_before(b) { a } else { b }
+}
+
+/// The later of two.
+pub(crate) const fn later(a: SequenceNumber, b: SequenceNumber) -> SequenceNumber {
+    if a.is_before(b) { b } else { a }
+}
+
+/// How many numbers lie from `from` to `to`; 0 where `to` comes first.
+pub(crate) const fn distance(from: SequenceNumber, to: SequenceNumber) -> u32 {
+    let length = to.offset_from(from);
+    if length < 0 {
+        0
+    } else {
+        length.cast_unsigned()
+    }
+}
+
 /// What the sender believes of a segment (`TCPCB_*` in `tcp_skb_cb::sacked`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Marks(u8);
@@ -58,6 +87,12 @@ pub(crate) struct Segment {
     pub(crate) order: u64,
     /// How many segments had been delivered when it was sent (`tx.delivered`).
     pub(crate) delivered: u32,
+    /// When the last of those was, in microseconds (`tx.delivered_mstamp`); 0: it has served as a sample.
+    pub(crate) delivered_us: u64,
+    /// When the first of the flight was sent, in microseconds (`tx.first_tx_mstamp`).
+    pub(crate) first_sent_us: u64,
+    /// The program had nothing more to send then (`tx.is_app_limited`).
+    pub(crate) app_limited: bool,
 }
 
 impl Segment {
@@ -71,18 +106,24 @@ impl Segment {
             marks: Marks::default(),
             pcount: 1,
             gso_size: 0,
-            truesize: 0,
+            truesize: OVERHEAD,
             sent_us: 0,
             order: 0,
             delivered: 0,
+            delivered_us: 0,
+            first_sent_us: 0,
+            app_limited: false,
         }
     }
 
     /// Payload bytes (`skb->len`).
     pub(crate) fn len(&self) -> u32 {
-        let controls =
-            u32::from(self.flags & TcpFlags::SYN != 0) + u32::from(self.flags & TcpFlags::FIN != 0);
-        (self.end_seq.offset_from(self.seq).max(0).cast_unsigned()).saturating_sub(controls)
+        distance(self.seq, self.end_seq).saturating_sub(self.controls())
+    }
+
+    /// Sequence numbers that are no payload.
+    fn controls(&self) -> u32 {
+        u32::from(self.flags & TcpFlags::SYN != 0) + u32::from(self.flags & TcpFlags::FIN != 0)
     }
 
     /// The first payload byte's sequence number.
@@ -110,21 +151,87 @@ impl Segment {
         }
     }
 
-    /// Cuts it after `length` payload bytes; what is behind is returned (`tcp_fragment`, `tso_fragment`). FIN and PSH go with the
-    /// second part.
+    /// What each of its wire segments takes of the window (`tcp_skb_seglen`): all of it where it is one.
+    pub(crate) fn segment_length(&self) -> u32 {
+        if self.pcount <= 1 {
+            self.len()
+        } else {
+            self.mss()
+        }
+    }
+
+    /// Cuts it after `length` payload bytes; what is behind is returned (`tcp_fragment`, `tso_fragment`). FIN and PSH go with
+    /// the second part, which costs an overhead of its own ([`OVERHEAD`]).
     pub(crate) fn split(&mut self, length: u32, mss: u32) -> Segment {
-        let mut behind = self.clone();
         let at = self.payload_seq() + length.min(self.len());
-        // tcp_fragment: the new skb's truesize is what it holds (the old one gives it away).
-        let moved = behind.end_seq.offset_from(at).max(0).cast_unsigned();
+        let mut behind = self.clone();
         behind.seq = at;
         behind.flags &= !TcpFlags::SYN;
-        behind.truesize = moved.min(self.truesize);
-        self.truesize -= behind.truesize;
+        let moved = behind.len().min(self.truesize);
+        behind.truesize = OVERHEAD + moved;
+        self.truesize -= moved;
         self.end_seq = at;
         self.flags &= !(TcpFlags::FIN | TcpFlags::PSH);
         self.set_segments(mss);
         behind.set_segments(mss);
         behind
+    }
+
+    /// Takes `length` acknowledged bytes off its front (`tcp_trim_head`); what it no longer costs.
+    pub(crate) fn trim_head(&mut self, length: u32) -> u32 {
+        let payload = length.saturating_sub(u32::from(self.flags & TcpFlags::SYN != 0));
+        let freed = payload.min(self.len()).min(self.truesize);
+        self.flags &= !TcpFlags::SYN;
+        self.seq = self.seq + length;
+        self.truesize -= freed;
+        if self.pcount > 1 {
+            self.set_segments(self.mss());
+        }
+        freed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(seq: u32, length: u32) -> Segment {
+        let mut segment = Segment::control(SequenceNumber(seq), TcpFlags::ACK | TcpFlags::PSH);
+        segment.end_seq = segment.seq + length;
+        segment.truesize = OVERHEAD + length;
+        segment.set_segments(1448);
+        segment
+    }
+
+    #[test]
+    fn a_split_moves_push_and_fin_behind_and_counts_both_parts() {
+        // Across the wrap of sequence numbers.
+        let mut first = data(u32::MAX - 999, 10_000);
+        first.flags |= TcpFlags::FIN;
+        first.end_seq = first.end_seq + 1;
+        assert_eq!(
+            (first.len(), first.pcount, first.gso_size),
+            (10_000, 7, 1448)
+        );
+        let second = first.split(2 * 1448, 1448);
+        assert_eq!((first.len(), first.pcount, first.gso_size), (2896, 2, 1448));
+        assert_eq!(first.flags, TcpFlags::ACK);
+        assert_eq!((second.len(), second.pcount), (7104, 5));
+        assert_eq!(second.flags, TcpFlags::ACK | TcpFlags::PSH | TcpFlags::FIN);
+        assert_eq!(second.seq, SequenceNumber(1896));
+        // As measured: a split costs one more overhead.
+        assert_eq!(first.truesize + second.truesize, 2 * OVERHEAD + 10_000);
+    }
+
+    #[test]
+    fn a_partial_acknowledgement_takes_whole_segments_off() {
+        let mut segment = data(1, 4344);
+        assert_eq!(segment.trim_head(1448 + 100), 1548);
+        assert_eq!(
+            (segment.seq, segment.len(), segment.pcount),
+            (SequenceNumber(1549), 2796, 2)
+        );
+        segment.trim_head(1448);
+        assert_eq!((segment.pcount, segment.gso_size), (1, 0));
     }
 }

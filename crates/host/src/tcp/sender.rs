@@ -1,20 +1,27 @@
-//! What a connection knows about what it sends (the output half of `struct tcp_sock`), and how an acknowledgement changes it
-//! (`tcp_ack` in net/ipv4/tcp_input.c).
+//! What a connection knows about what it sends (the output half of `struct tcp_sock`).
 //!
-//! The connection drives it: it transmits segments and says so ([`Sender::sent`]), hands in acknowledgements
+//! The connection drives it: it transmits segments and says so ([`Sender::stamp`], [`Sender::sent`]), hands in acknowledgements
 //! ([`Sender::classify`], then [`Sender::acknowledge`]), asks what to retransmit ([`Sender::begin_retransmit`],
-//! [`Sender::next_retransmit`], [`Sender::retransmitted`], [`Sender::end_retransmit`]), and calls when the timer fires that
-//! stands in [`Sender::timer`]. The mechanisms live in files of their own: `scoreboard`, `sack`, `rack`, `loss_probe`, `recovery`, `rtt`, `congestion`.
+//! [`Sender::next_retransmit`], [`Sender::walked`], [`Sender::end_retransmit`]), and calls when the timer fires that stands in
+//! [`Sender::timer`]. The mechanisms live in files of their own: `ack`, `sack`, `rack`, `loss_probe`, `recovery`, `undo`,
+//! `retransmit`, `rtt`, `rate`, and the congestion control.
 
-use transect_packet::{SackBlock, SequenceNumber};
+use transect_packet::SequenceNumber;
 
-use super::clock::{Context, Timer};
-use super::congestion::Congestion;
+use super::clock::{Clock, Context, Timer};
+use super::congestion::{self, Algorithm, ApplicationLimited, Congestion, Flight, INITIAL_WINDOW};
+use super::cubic::Cubic;
 use super::rack::Rack;
-use super::recovery::Recovery;
-use super::rtt::RttEstimator;
+use super::rate::DeliveryRate;
+use super::recovery::{CaState, Recovery};
+use super::rtt::{RttEstimator, rto_max};
+use super::sack::SackCache;
 use super::scoreboard::Scoreboard;
-use super::segment::Segment;
+use super::segment::{Segment, distance};
+use crate::counters::TcpExtCounter;
+
+pub(crate) use super::ack::{Ack, AckKind, AckOutcome, Rexmit};
+pub(crate) use super::retransmit::{RetransmitError, RetransmitWalk};
 
 /// What the transmission timer waits for (`icsk_pending`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,93 +45,15 @@ pub(crate) struct TransmitTimer {
     pub(crate) timer: Timer,
 }
 
-/// Where an acknowledgement number lies (the first checks of `tcp_ack`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AckKind {
-    /// Within `snd_una ..= snd_nxt`.
-    Valid,
-    /// Older than what is acknowledged already: only its SACKs are looked at.
-    Old,
-    /// Older than any window that there was (RFC 5961 section 5): a challenge ACK, drop reason TCP_TOO_OLD_ACK.
-    TooOld,
-    /// For what was never sent: drop reason TCP_ACK_UNSENT_DATA.
-    Unsent,
-}
-
-/// An acknowledgement as it came in.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ack<'a> {
-    /// The segment's sequence number.
-    pub(crate) seq: SequenceNumber,
-    /// Behind its last one.
-    pub(crate) end_seq: SequenceNumber,
-    /// The acknowledgement number.
-    pub(crate) ack: SequenceNumber,
-    /// The window, scaled.
-    pub(crate) window: u32,
-    /// Its SACK blocks (only where SACK was agreed on).
-    pub(crate) sacks: &'a [SackBlock],
-    /// The timestamp that it echoes, without the connection's offset, in milliseconds (`rcv_tsecr`); nothing where it carries none or it is 0.
-    pub(crate) echo: Option<u32>,
-    /// ECE is set on a connection that does ECN, and the segment carries no SYN (`tcp_ecn_rcv_ecn_echo`).
-    pub(crate) ece: bool,
-    /// It did not take the fast path (`FLAG_SLOWPATH`).
-    pub(crate) slow_path: bool,
-    /// How many segments GRO or the backlog made one of (`gso_segs`), at least 1.
-    pub(crate) segments: u16,
-}
-
-/// What there is to send after an acknowledgement (`REXMIT_*`).
+/// What [`Sender::should_defer`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Rexmit {
-    /// What the windows allow, as after every segment.
-    #[default]
-    None,
-    /// Lost segments: the retransmission walk.
-    Lost,
-    /// New data first (F-RTO, RFC 5682): if none could be sent, then lost ones.
-    New,
-}
-
-/// What an acknowledgement did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct AckOutcome {
-    /// Sequence numbers that are acknowledged now and were not before.
-    pub(crate) acked: u32,
-    /// The SYN is among them (`FLAG_SYN_ACKED`).
-    pub(crate) syn_acked: bool,
-    /// Data is among them (`FLAG_DATA_ACKED`).
-    pub(crate) data_acked: bool,
-    /// The send window changed or moved (`FLAG_WIN_UPDATE`).
-    pub(crate) window_updated: bool,
-    /// The largest window ever seen grew: `tcp_sync_mss`.
-    pub(crate) max_window_grew: bool,
-    /// What to send now (`tcp_xmit_recovery`).
-    pub(crate) rexmit: Rexmit,
-    /// Bytes of the send buffer (with overhead) that are free again.
-    pub(crate) freed: u32,
-    /// The segment acknowledges progress or new SACKs: the neighbour is confirmed (`sk_dst_confirm`).
-    pub(crate) confirms_neighbor: bool,
-    /// Nothing was in flight: the window probes' timer is looked at anew (`tcp_ack_probe`).
-    pub(crate) probe_window: bool,
-}
-
-/// Why a segment cannot be retransmitted now (`__tcp_retransmit_skb`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RetransmitError {
-    /// `-EAGAIN`: outside of a window that shrank.
-    OutsideWindow,
-    /// There is no such segment.
-    Absent,
-}
-
-/// A walk over the retransmission queue (`tcp_xmit_retransmit_queue`).
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RetransmitWalk {
-    pub(super) at: Option<SequenceNumber>,
-    pub(super) max_segments: u32,
-    pub(super) hole: bool,
-    pub(super) rearm: bool,
+pub(crate) struct Deferred {
+    /// Wait.
+    pub(crate) defer: bool,
+    /// The congestion window is the limit.
+    pub(crate) cwnd_limited: bool,
+    /// The peer's window is the limit.
+    pub(crate) rwnd_limited: bool,
 }
 
 /// The output half of a connection.
@@ -144,18 +73,24 @@ pub(crate) struct Sender {
     pub(crate) mss_cache: u32,
     /// SACK was agreed on.
     pub(crate) sack: bool,
-    /// Timestamps were agreed on.
-    pub(crate) timestamps: bool,
     /// What is in flight.
     pub(crate) queue: Scoreboard,
+    /// What cutting segments in flight cost the send buffer beyond what it was told (each cut makes one more `sk_buff`), in bytes;
+    /// told with the next acknowledgement.
+    pub(crate) queue_cost: i64,
     /// Round trips and the time-out.
     pub(crate) rtt: RttEstimator,
     /// RACK (RFC 8985).
-    pub(crate) rack: Rack,
+    pub(super) rack: Rack,
     /// Loss recovery's state.
     pub(crate) recovery: Recovery,
     /// The congestion window.
     pub(crate) congestion: Congestion,
+    /// What moves it.
+    pub(super) algorithm: Box<dyn Algorithm>,
+    /// How fast segments are delivered.
+    pub(crate) delivery: DeliveryRate,
+    pub(super) sack_cache: SackCache,
     /// The transmission timer.
     pub(crate) timer: TransmitTimer,
     /// Time-outs in a row without progress (`icsk_retransmits`).
@@ -169,11 +104,19 @@ pub(crate) struct Sender {
     /// The tail loss probe's mark (`tlp_high_seq`); nothing: none is out.
     pub(crate) tlp_high_seq: Option<SequenceNumber>,
     /// That probe was a retransmission (`tlp_retrans`).
-    pub(crate) tlp_retrans: bool,
+    pub(super) tlp_retrans: bool,
+    /// The segment at hand is that probe: it does not count as retransmitted.
+    pub(super) probing: Option<SequenceNumber>,
+    /// A path MTU probe is in flight (`icsk_mtup.probe_size`).
+    pub(crate) mtu_probe: bool,
+    /// When this recovery's first retransmission was sent, in milliseconds (`retrans_stamp`); 0: none.
+    pub(crate) retrans_stamp: u32,
     /// When the last acknowledgement came, in ticks (`rcv_tstamp`).
     pub(crate) rcv_stamp: u64,
     /// When data was sent last, in ticks (`lsndtime`).
     pub(crate) lsndtime: u64,
+    /// When anything was sent last, in microseconds (`tcp_wstamp_ns`).
+    pub(super) wstamp_us: u64,
     /// Segments that arrived at the peer (`delivered`).
     pub(crate) delivered: u32,
     /// … with CE marks reported (`delivered_ce`).
@@ -184,19 +127,20 @@ pub(crate) struct Sender {
     pub(crate) bytes_sent: u64,
     /// Payload bytes sent again (`bytes_retrans`).
     pub(crate) bytes_retrans: u64,
-    /// Segments sent (`data_segs_out`).
+    /// Segments with payload sent (`data_segs_out`).
     pub(crate) data_segs_out: u32,
     /// Retransmissions ever (`total_retrans`).
     pub(crate) total_retrans: u32,
     /// Time-outs ever (`total_rto`).
     pub(crate) total_rto: u16,
-    /// DSACK blocks received (`dsack_dups`).
+    /// Segments that DSACK blocks reported (`dsack_dups`).
     pub(crate) dsack_dups: u32,
     /// Paces nothing, but sizes super-packets (`sk_pacing_rate`), in bytes per second.
     pub(crate) pacing_rate: u64,
+    /// The largest super-packet of the route's device (`sk_gso_max_size`), in bytes.
+    pub(crate) gso_max_size: u32,
 }
 
-#[expect(unused_variables, reason = "signatures first")]
 impl Sender {
     /// A connection that has sent nothing yet (`tcp_init_sock`, `tcp_connect_init`).
     pub(crate) fn new(context: &Context<'_>, iss: SequenceNumber) -> Self {
@@ -208,12 +152,16 @@ impl Sender {
             max_window: 0,
             mss_cache: 536,
             sack: false,
-            timestamps: false,
             queue: Scoreboard::default(),
+            queue_cost: 0,
             rtt: RttEstimator::new(context),
             rack: Rack::default(),
             recovery: Recovery::new(context),
-            congestion: Congestion::new(&context.settings.congestion_control),
+            congestion: Congestion::default(),
+            algorithm: congestion::algorithm(&context.settings.congestion_control)
+                .unwrap_or_else(|| Box::new(Cubic::default())),
+            delivery: DeliveryRate::default(),
+            sack_cache: [None; 4],
             timer: TransmitTimer::default(),
             retransmits: 0,
             backoff: 0,
@@ -221,8 +169,12 @@ impl Sender {
             probes_stamp: 0,
             tlp_high_seq: None,
             tlp_retrans: false,
+            probing: None,
+            mtu_probe: false,
+            retrans_stamp: 0,
             rcv_stamp: context.clock.jiffies(),
             lsndtime: context.clock.jiffies(),
+            wstamp_us: 0,
             delivered: 0,
             delivered_ce: 0,
             bytes_acked: 0,
@@ -233,11 +185,51 @@ impl Sender {
             total_rto: 0,
             dsack_dups: 0,
             pacing_rate: u64::MAX,
+            gso_max_size: 65_536,
         }
     }
 
-    /// The handshake is done: the initial congestion window (`tcp_init_transfer`).
-    pub(crate) fn establish(&mut self, context: &mut Context<'_>) {}
+    /// Another algorithm (`TCP_CONGESTION`). False: there is none of this name.
+    pub(crate) fn set_algorithm(&mut self, context: &mut Context<'_>, name: &str) -> bool {
+        let Some(algorithm) = congestion::algorithm(name) else {
+            return false;
+        };
+        self.algorithm = algorithm;
+        let flight = self.flight();
+        self.algorithm.init(context, &flight);
+        true
+    }
+
+    /// The algorithm's name, as `ss` shows it.
+    pub(crate) fn algorithm_name(&self) -> &'static str {
+        self.algorithm.name()
+    }
+
+    /// The handshake is done: the time-out's fallback and the initial congestion window, which is one segment where more than one
+    /// SYN or SYN-ACK was lost (`tcp_init_transfer`).
+    pub(crate) fn establish(&mut self, context: &mut Context<'_>) {
+        self.rtt.establish(&context.clock);
+        self.congestion.snd_ssthresh = congestion::INFINITE_SSTHRESH;
+        let lossy = self.total_retrans > 1 && self.recovery.undo_marker.is_some();
+        self.congestion
+            .set_window(if lossy { 1 } else { INITIAL_WINDOW });
+        self.congestion.snd_cwnd_stamp = context.clock.jiffies();
+        self.recovery.prior_ssthresh = 0;
+        let flight = self.flight();
+        self.algorithm.init(context, &flight);
+        self.update_pacing_rate(context);
+    }
+
+    /// What an algorithm may know.
+    pub(super) fn flight(&self) -> Flight {
+        Flight {
+            snd_una: self.snd_una,
+            snd_nxt: self.snd_nxt,
+            pacing_rate: self.pacing_rate,
+            gso_max_size: self.gso_max_size,
+            lsndtime: self.lsndtime,
+        }
+    }
 
     /// The end of the peer's window (`tcp_wnd_end`).
     pub(crate) fn wnd_end(&self) -> SequenceNumber {
@@ -246,15 +238,22 @@ impl Sender {
 
     /// Segments believed in flight (`tcp_packets_in_flight`).
     pub(crate) fn in_flight(&self) -> u32 {
-        0
+        self.queue.in_flight()
     }
 
-    /// How many segments the congestion window allows now (`tcp_cwnd_test`): at most half of it at once, at least one; 0: none.
+    /// How far segments may be out of order without being lost, in segments (`tp->reordering`).
+    pub(crate) fn reordering(&self) -> u32 {
+        self.recovery.reordering
+    }
+
+    /// How many segments the congestion window allows now (`tcp_cwnd_test`): at most half of it at once; 0: none.
     pub(crate) fn cwnd_quota(&self) -> u32 {
-        0
+        let (window, in_flight) = (self.congestion.snd_cwnd, self.in_flight());
+        (window >> 1).max(1).min(window.saturating_sub(in_flight))
     }
 
-    /// How many segments one super-packet shall stand for (`tcp_tso_segs`), with what the device takes in bytes and segments.
+    /// How many segments one super-packet shall stand for (`tcp_tso_segs`, `tcp_tso_autosize`), with what the device takes in
+    /// bytes and segments.
     pub(crate) fn tso_segments(
         &self,
         context: &Context<'_>,
@@ -262,124 +261,224 @@ impl Sender {
         gso_max_size: u32,
         gso_max_segs: u32,
     ) -> u32 {
-        1
+        /// `sk_pacing_shift`: about a millisecond's worth.
+        const PACING_SHIFT: u32 = 10;
+        let largest = u64::from(gso_max_size);
+        let mut bytes = self.pacing_rate >> PACING_SHIFT;
+        // Short round trips take larger packets.
+        let shift = self
+            .rtt
+            .min_us()
+            .checked_shr(context.settings.tso_rtt_log)
+            .unwrap_or(0);
+        if shift < u32::BITS {
+            bytes = bytes.saturating_add(largest >> shift);
+        }
+        let segments = bytes.min(largest) / u64::from(mss.max(1));
+        u32::try_from(segments)
+            .unwrap_or(u32::MAX)
+            .max(context.settings.min_tso_segs)
+            .min(gso_max_segs)
+            .max(1)
     }
 
-    /// Whether a segment of less than the quota had better wait for the next acknowledgement (`tcp_tso_should_defer`). `is_cwnd_limited`,
-    /// `is_rwnd_limited` say by what.
+    /// Whether a segment had better wait for the next acknowledgement, since it could be larger then (`tcp_tso_should_defer`).
+    /// `last`: nothing else waits behind it.
     pub(crate) fn should_defer(
         &self,
         context: &Context<'_>,
         segment: &Segment,
         max_segments: u32,
+        last: bool,
     ) -> Deferred {
-        Deferred::default()
+        let send_now = Deferred::default();
+        let now = context.clock.us();
+        if self.recovery.state >= CaState::Recovery || now.saturating_sub(self.wstamp_us) > 1000 {
+            return send_now;
+        }
+        let mss = self.mss_cache;
+        let room = self.congestion.snd_cwnd.saturating_sub(self.in_flight());
+        let peer_window = distance(segment.seq, self.wnd_end());
+        let congestion_window = room.saturating_mul(mss);
+        let limit = peer_window.min(congestion_window);
+        if limit >= max_segments.saturating_mul(mss) || (!last && limit >= segment.len()) {
+            return send_now;
+        }
+        let whole = self
+            .snd_wnd
+            .min(self.congestion.snd_cwnd.saturating_mul(mss));
+        let enough = match context.settings.tso_win_divisor {
+            0 => limit > 3 * mss,
+            divisor => limit >= whole / divisor,
+        };
+        let Some(head) = self.queue.head().filter(|_| !enough) else {
+            return send_now;
+        };
+        let srtt_us = u64::from(self.rtt.srtt_us >> 3);
+        let expected = (head.sent_us + srtt_us).saturating_sub(now);
+        if expected > (srtt_us >> 1).min(1000) {
+            return send_now;
+        }
+        let by_congestion = congestion_window < peer_window;
+        if by_congestion && congestion_window <= segment.len() {
+            return Deferred {
+                defer: true,
+                cwnd_limited: true,
+                rwnd_limited: false,
+            };
+        }
+        if !by_congestion && peer_window <= segment.len() {
+            return Deferred {
+                defer: true,
+                cwnd_limited: false,
+                rwnd_limited: true,
+            };
+        }
+        Deferred {
+            defer: segment.flags & transect_packet::TcpFlags::FIN == 0,
+            ..send_now
+        }
     }
 
-    /// A segment is about to be handed to IP for the first time or again: its time is noted (`tcp_transmit_skb` before the call).
-    /// To be called for `segment` before [`Sender::sent`] or for the queue's own by [`Sender::retransmitted`], which does it itself.
-    pub(crate) fn stamp(&mut self, context: &Context<'_>, segment: &mut Segment) {}
+    /// A segment is about to be handed to IP, for the first time or again: its time is noted, and where it has payload the
+    /// sums move (`__tcp_transmit_skb` before the call, `tcp_event_data_sent`). Retransmissions are stamped by
+    /// [`Sender::prepare_retransmit`] and its like already.
+    pub(crate) fn stamp(&mut self, context: &Context<'_>, segment: &mut Segment) {
+        let now = context.clock.us();
+        self.wstamp_us = now;
+        segment.sent_us = now;
+        let length = segment.len();
+        if length == 0 {
+            return;
+        }
+        if self.in_flight() == 0 {
+            let flight = self.flight();
+            self.algorithm.start_sending(context, &flight);
+        }
+        self.lsndtime = context.clock.jiffies();
+        self.data_segs_out = self
+            .data_segs_out
+            .wrapping_add(u32::from(segment.pcount.max(1)));
+        self.bytes_sent = self.bytes_sent.wrapping_add(u64::from(length));
+    }
 
-    /// A new segment was handed to IP and is in flight now (`tcp_event_new_data_sent`, `tcp_update_skb_after_send`); sets the
-    /// timer. Counts TCPOrigDataSent. Not for SYNs: [`Sender::sent_syn`].
-    pub(crate) fn sent(&mut self, context: &mut Context<'_>, segment: Segment) {}
+    /// A new segment was handed to IP and is in flight now (`tcp_event_new_data_sent`, `tcp_rate_skb_sent`); sets the timer. Counts
+    /// TCPOrigDataSent. Not for SYNs: [`Sender::sent_syn`].
+    pub(crate) fn sent(&mut self, context: &mut Context<'_>, mut segment: Segment) {
+        let idle = self.queue.packets_out == 0;
+        let pcount = u32::from(segment.pcount.max(1));
+        segment.pcount = segment.pcount.max(1);
+        self.delivery
+            .sent(&mut segment, self.queue.packets_out, self.delivered);
+        self.snd_nxt = segment.end_seq;
+        self.queue.push(segment);
+        if self.recovery.in_reduction() {
+            self.recovery.prr_out = self.recovery.prr_out.saturating_add(pcount);
+        }
+        if idle || self.timer.pending == Some(Pending::LossProbe) {
+            self.rearm_rto(context);
+        }
+        context
+            .counters
+            .tcp_ext
+            .add(TcpExtCounter::TCPOrigDataSent, u64::from(pcount));
+    }
 
-    /// The SYN, or the SYN-ACK of a simultaneous open, is queued (`tcp_connect_queue_skb` and what `tcp_connect` does behind the transmission:
-    /// the timer).
-    pub(crate) fn sent_syn(&mut self, context: &mut Context<'_>, segment: Segment) {}
+    /// The SYN is in the queue, whether it could leave or not (`tcp_connect`): sets the timer.
+    pub(crate) fn sent_syn(&mut self, context: &mut Context<'_>, mut segment: Segment) {
+        segment.pcount = 1;
+        self.delivery
+            .sent(&mut segment, self.queue.packets_out, self.delivered);
+        self.snd_nxt = segment.end_seq;
+        self.queue.push(segment);
+        let rto = self.rtt.rto;
+        self.reset_timer(context, Pending::Retransmit, rto);
+    }
 
-    /// After a round of sending: was the congestion window the limit (`tcp_cwnd_validate`)? `nothing_left`: the write queue ran empty
-    /// with the send buffer full or not (`SOCK_NOSPACE`).
+    /// After a round of sending: was the congestion window the limit (`tcp_cwnd_validate`)? `no_space`: the program waits for
+    /// room in the send buffer.
     pub(crate) fn validate_cwnd(
         &mut self,
         context: &mut Context<'_>,
         is_cwnd_limited: bool,
-        write_queue_empty: bool,
         no_space: bool,
     ) {
+        let limited = context
+            .settings
+            .slow_start_after_idle
+            .then_some(ApplicationLimited {
+                rto: self.rtt.rto,
+                may_shrink: self.recovery.state == CaState::Open && !no_space,
+            });
+        self.congestion.validate(
+            (self.snd_una, self.snd_nxt),
+            self.queue.packets_out,
+            is_cwnd_limited,
+            context.clock.jiffies(),
+            limited,
+        );
     }
 
     /// Before sending after a pause (`tcp_slow_start_after_idle_check`).
-    pub(crate) fn slow_start_after_idle(&mut self, context: &mut Context<'_>) {}
-
-    /// Where an acknowledgement number lies; to be asked first.
-    pub(crate) fn classify(&self, ack: SequenceNumber) -> AckKind {
-        AckKind::Valid
+    pub(crate) fn slow_start_after_idle(&mut self, context: &mut Context<'_>) {
+        if !context.settings.slow_start_after_idle || self.queue.packets_out > 0 {
+            return;
+        }
+        let now = context.clock.jiffies();
+        let idle = now.saturating_sub(self.lsndtime);
+        if idle > self.rtt.rto {
+            let in_reduction = self.recovery.in_reduction();
+            self.congestion
+                .restart(idle, self.rtt.rto, in_reduction, now);
+        }
     }
 
-    /// Takes in an acknowledgement (`tcp_ack` behind its first checks), of kind [`AckKind::Valid`] or [`AckKind::Old`]. Counts
-    /// TCPHPAcks, TCPPureAcks and everything of loss recovery.
-    pub(crate) fn acknowledge(&mut self, context: &mut Context<'_>, ack: &Ack<'_>) -> AckOutcome {
-        AckOutcome::default()
+    /// The program writes: whether what the samples of the delivery rate say is the network's doing (`tcp_rate_check_app_limited`).
+    /// `not_sent`: bytes that wait; `below`: something lies in the host's own queues.
+    pub(crate) fn check_application_limited(&mut self, not_sent: u32, below: bool) {
+        if not_sent < self.mss_cache
+            && !below
+            && self.in_flight() < self.congestion.snd_cwnd
+            && self.queue.lost_out <= self.queue.retrans_out
+        {
+            self.delivery
+                .limit_by_application(self.delivered, self.in_flight());
+        }
     }
 
-    /// Begins a walk over lost segments (`tcp_xmit_retransmit_queue`); nothing where nothing is in flight.
-    pub(crate) fn begin_retransmit(&mut self, max_segments: u32) -> Option<RetransmitWalk> {
-        None
-    }
-
-    /// The next segment to be retransmitted, cut to size, if any. Transmit it, then say how it went.
-    pub(crate) fn next_retransmit(
-        &mut self,
-        context: &mut Context<'_>,
-        walk: &mut RetransmitWalk,
-    ) -> Option<Segment> {
-        None
-    }
-
-    /// How the transmission went. False: the walk ends.
-    pub(crate) fn walked(
-        &mut self,
-        context: &mut Context<'_>,
-        walk: &mut RetransmitWalk,
-        segment: &Segment,
-        sent: bool,
-    ) -> bool {
-        false
-    }
-
-    /// Ends a walk: the timer.
-    pub(crate) fn end_retransmit(&mut self, context: &mut Context<'_>, walk: RetransmitWalk) {}
-
-    /// One segment, by its sequence number, cut to `segments` of the present MSS and to the window, for retransmission (first half of
-    /// `__tcp_retransmit_skb`; counts RetransSegs, TCPSynRetrans).
-    ///
-    /// # Errors
-    /// It lies outside of a window that shrank, or does not exist.
-    pub(crate) fn prepare_retransmit(
-        &mut self,
-        context: &mut Context<'_>,
-        seq: SequenceNumber,
-        segments: u32,
-    ) -> Result<Segment, RetransmitError> {
-        Err(RetransmitError::Absent)
-    }
-
-    /// What became of it (second half of `__tcp_retransmit_skb` and `tcp_retransmit_skb`; counts TCPRetransFail).
-    pub(crate) fn retransmitted(
-        &mut self,
-        context: &mut Context<'_>,
-        segment: &Segment,
-        sent: bool,
-    ) {
-    }
-
-    /// The retransmission time-out has come: everything is lost unless F-RTO shows otherwise (`tcp_retransmit_timer`: the
-    /// failure counters by state, `tcp_enter_loss`, `tcp_update_rto_stats`). TCPTimeouts is counted; the caller has checked
-    /// `tcp_write_timeout` before. Then retransmit the head, and [`Sender::back_off`].
-    pub(crate) fn enter_loss(&mut self, context: &mut Context<'_>) {}
-
-    /// Doubles the time-out and sets the timer (`out_reset_timer`). `thin`: linear time-outs are allowed; `syn_sent`: the state.
-    pub(crate) fn back_off(
-        &mut self,
-        context: &mut Context<'_>,
-        syn_sent: bool,
-        user_timeout_left: Option<u64>,
-    ) {
+    /// Twice the rate in slow start, 1.2 times afterwards (`tcp_update_pacing_rate`).
+    pub(crate) fn update_pacing_rate(&mut self, context: &Context<'_>) {
+        let settings = context.settings;
+        let congestion = &self.congestion;
+        let ratio = if congestion.snd_cwnd < congestion.snd_ssthresh / 2 {
+            settings.pacing_ss_ratio
+        } else {
+            settings.pacing_ca_ratio
+        };
+        let segments = u128::from(congestion.snd_cwnd.max(self.queue.packets_out));
+        let rate = u128::from(self.mss_cache) * 80_000 * u128::from(ratio) * segments
+            / u128::from(self.rtt.srtt_us.max(1));
+        self.pacing_rate = u64::try_from(rate).unwrap_or(u64::MAX);
     }
 
     /// Sets the timer to a number of ticks from now (`tcp_reset_xmit_timer`), at most the largest time-out.
-    pub(crate) fn reset_timer(&mut self, context: &Context<'_>, pending: Pending, ticks: u64) {}
+    pub(crate) fn reset_timer(&mut self, context: &Context<'_>, pending: Pending, ticks: u64) {
+        self.set_timer(context, pending, ticks, rto_max(context));
+    }
+
+    /// … or another bound (`inet_csk_reset_xmit_timer`).
+    pub(super) fn set_timer(
+        &mut self,
+        context: &Context<'_>,
+        pending: Pending,
+        ticks: u64,
+        most: u64,
+    ) {
+        let clock = &context.clock;
+        let expires = clock.jiffies().saturating_add(ticks.min(most));
+        self.timer.pending = Some(pending);
+        self.timer.timer.set(clock, expires);
+    }
 
     /// Clears the timer (`inet_csk_clear_xmit_timer`).
     pub(crate) fn clear_timer(&mut self) {
@@ -387,31 +486,43 @@ impl Sender {
     }
 
     /// Sets the retransmission timer from what is in flight, or clears it (`tcp_rearm_rto`).
-    pub(crate) fn rearm_rto(&mut self, context: &mut Context<'_>) {}
-
-    /// Sets the tail loss probe's timer where one is due (`tcp_schedule_loss_probe`). False: none is.
-    pub(crate) fn schedule_loss_probe(
-        &mut self,
-        context: &mut Context<'_>,
-        advancing_rto: bool,
-        unsent: bool,
-    ) -> bool {
-        false
+    pub(crate) fn rearm_rto(&mut self, context: &mut Context<'_>) {
+        if self.queue.packets_out == 0 {
+            if matches!(
+                self.timer.pending,
+                Some(Pending::Retransmit | Pending::ZeroWindowProbe)
+            ) {
+                self.clear_timer();
+            }
+            return;
+        }
+        let mut ticks = self.rtt.rto;
+        if matches!(
+            self.timer.pending,
+            Some(Pending::Reordering | Pending::LossProbe)
+        ) {
+            let left = self.rto_left_us(&context.clock).max(1);
+            ticks = context.clock.jiffies_of_us(left.unsigned_abs());
+        }
+        self.reset_timer(context, Pending::Retransmit, ticks);
     }
 
-    /// The reordering window ended (`tcp_rack_reo_timeout`). True: walk over the lost segments.
-    pub(crate) fn reordering_timeout(&mut self, context: &mut Context<'_>) -> bool {
-        false
+    /// How long the oldest segment's time-out is away, in microseconds (`tcp_rto_delta_us`).
+    pub(super) fn rto_left_us(&self, clock: &Clock) -> i64 {
+        let rto = i64::try_from(clock.us_of_jiffies(self.rtt.rto)).unwrap_or(i64::MAX);
+        match self.queue.head() {
+            None => rto,
+            Some(head) => {
+                let passed = clock.us().saturating_sub(head.sent_us);
+                rto.saturating_sub(i64::try_from(passed).unwrap_or(i64::MAX))
+            }
+        }
     }
-}
 
-/// What [`Sender::should_defer`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Deferred {
-    /// Wait.
-    pub(crate) defer: bool,
-    /// The congestion window is the limit.
-    pub(crate) cwnd_limited: bool,
-    /// The peer's window is the limit.
-    pub(crate) rwnd_limited: bool,
+    /// Forgets everything that is in flight (`tcp_write_queue_purge`).
+    pub(crate) fn purge(&mut self) {
+        self.queue.clear();
+        self.queue_cost = 0;
+        self.backoff = 0;
+    }
 }
