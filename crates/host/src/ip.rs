@@ -124,3 +124,6 @@ pub(crate) const fn version_of(address: IpAddr) -> IpVersion {
         IpAddr::V6(_) => IpVersion::V6,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,7 +183,7 @@ impl Host {
                 .neighbor_discovery_input(&packet)
                 .map_err(|reason| (reason, false)),
             // Other messages that inform: groups are not kept.
-            128.. => Ok(()),
+            _ if kind >= 128 => Ok(()),
             _ => self.icmp6_error_input(received, &packet, kind, code),
         };
         self.icmp6_end(packet, fate);
