@@ -4,6 +4,7 @@ use transect_config::IpVersion;
 use transect_packet::protocol;
 use transect_path::Point;
 
+use crate::conntrack::Tracking;
 use crate::counters::{Icmp6Counter, IcmpCounter};
 use crate::drop_reason::DropReason;
 use crate::host::Host;
@@ -308,6 +309,7 @@ impl Stack {
             header,
             body,
             counted,
+            tracking: Tracking::None,
         };
         self.send_icmp(&route, &message);
     }
