@@ -82,6 +82,8 @@ pub(crate) struct Stack {
     pub(crate) journeys: bool,
     next_packet: u64,
     next_socket: u64,
+    /// Challenge ACKs still allowed in a second, and which second (`ipv4.tcp_challenge_count`).
+    pub(crate) challenges: (u64, u32),
     /// What programs are to be told.
     pub(crate) events: VecDeque<Event>,
     /// What the taps showed; emptied by `Host::poll_tapped`.
@@ -124,6 +126,7 @@ impl Stack {
             journeys: parts.journeys,
             next_packet: 0,
             next_socket: 0,
+            challenges: (0, 0),
             events: VecDeque::new(),
             tapped: VecDeque::new(),
             deaths: VecDeque::new(),

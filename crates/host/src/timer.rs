@@ -123,6 +123,11 @@ impl<K: Ord + Copy + Hash> TimerQueue<K> {
         }
     }
 
+    /// An owner's deadline.
+    pub(crate) fn deadline(&self, owner: &K) -> Option<Timestamp> {
+        self.by_owner.get(owner).copied()
+    }
+
     /// The next deadline.
     pub(crate) fn next(&self) -> Option<Timestamp> {
         self.by_time.first().map(|(deadline, _)| *deadline)

@@ -165,8 +165,6 @@ impl Stack {
             Some(found) => *found,
             None => {
                 let found = self.look_up(key, any_source);
-                let slow = &mut self.ip.statistics.out_slow_tot;
-                *slow = slow.wrapping_add(1);
                 let routes = &mut self.ip.routes.output;
                 if routes.len() >= MOST_ROUTES {
                     routes.clear();
@@ -247,8 +245,6 @@ impl Stack {
             return *found;
         }
         let found = self.look_up_input(key);
-        let slow = &mut self.ip.statistics.in_slow_tot;
-        *slow = slow.wrapping_add(1);
         let routes = &mut self.ip.routes.input;
         if routes.len() >= MOST_ROUTES {
             routes.clear();
@@ -259,12 +255,17 @@ impl Stack {
 
     /// The device of this name.
     pub(crate) fn device_named(&self, name: &str) -> Option<DeviceId> {
-        self.link.named(name)
+        let at = self
+            .link
+            .devices
+            .iter()
+            .position(|device| device.name == name)?;
+        u32::try_from(at).ok().map(DeviceId)
     }
 
     /// A device's MTU as IP sees it, in bytes.
     fn device_mtu(&self, device: DeviceId, version: IpVersion) -> u32 {
-        let own = self.link.device(device);
+        let own = self.link.devices.get(device.0 as usize);
         let most = match version {
             IpVersion::V4 => MAX_MTU_V4,
             IpVersion::V6 => MAX_MTU_V6,
@@ -280,7 +281,7 @@ impl Stack {
         }
         let device = match key.device {
             Some(id) => {
-                let device = self.link.device(id);
+                let device = self.link.devices.get(id.0 as usize);
                 let device = device.filter(|device| device.up);
                 Some((id, device.ok_or(Errno::Enetunreach)?))
             }
@@ -302,9 +303,7 @@ impl Stack {
             mark: Some(key.mark),
             tos: key.tos,
         };
-        if destination.is_loopback() && self.link.device(DeviceId::LOOPBACK).is_some_and(|lo| lo.up)
-        {
-            // Whether or not the configuration lists what every host has.
+        if version == IpVersion::V6 && destination == IpAddr::V6(Ipv6Addr::LOCALHOST) {
             return Ok(self.local_route(destination, source));
         }
         let answer = route(&self.config, &query);
@@ -373,7 +372,7 @@ impl Stack {
                 mtu,
             } => {
                 let device = self.device_named(device).ok_or(Errno::Enetunreach)?;
-                let up = self.link.device(device);
+                let up = self.link.devices.get(device.0 as usize);
                 if !up.is_some_and(|device| device.up) {
                     return Err(Errno::Enetunreach);
                 }
@@ -443,7 +442,7 @@ impl Stack {
 
     /// A device's first address (`inet_select_addr`; for IPv6 its link-local one, by which groups are addressed).
     pub(crate) fn address_of(&self, device: DeviceId, version: IpVersion) -> Option<IpAddr> {
-        let name = &self.link.device(device)?.name;
+        let name = &self.link.devices.get(device.0 as usize)?.name;
         let addresses = self.config.addresses.as_deref().unwrap_or_default();
         let mut own = addresses.iter().filter(|address| {
             address.device == *name && address.version() == version && address.is_usable()
@@ -459,7 +458,7 @@ impl Stack {
     }
 
     fn look_up_input(&self, key: &InputKey) -> InputRoute {
-        let Some(device) = self.link.device(key.device) else {
+        let Some(device) = self.link.devices.get(key.device.0 as usize) else {
             return InputRoute::NoRoute;
         };
         let query = RouteQuery {

@@ -1,1 +1,0 @@
-//! Segments as the tracker sees them.

@@ -1,0 +1,140 @@
+//! A segment as it came in (`tcp_v4_fill_cb`), and the checks that any segment must pass before a socket is looked for.
+
+use transect_packet::{SequenceNumber, TcpFlags, TcpOptions};
+
+use crate::ip::Received;
+use crate::ip::bytes::{u16_at, u32_at};
+use crate::packet::{LINK_HEADER, Packet};
+use crate::socket::SocketAddress;
+
+/// Bytes of a TCP header without options.
+pub(super) const HEADER: usize = 20;
+
+/// A segment's header, read, with what IP said of the packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Incoming {
+    /// IP's part.
+    pub(super) received: Received,
+    /// The sender's end.
+    pub(super) peer: SocketAddress,
+    /// This host's end.
+    pub(super) local: SocketAddress,
+    /// The first sequence number.
+    pub(super) seq: SequenceNumber,
+    /// Behind the last one; SYN and FIN count (`TCP_SKB_CB(skb)->end_seq`).
+    pub(super) end_seq: SequenceNumber,
+    /// The acknowledgement number.
+    pub(super) ack: SequenceNumber,
+    /// The control bits.
+    pub(super) flags: TcpFlags,
+    /// The window as it stands in the header.
+    pub(super) window: u16,
+    /// The options.
+    pub(super) options: TcpOptions,
+    /// Bytes of header and options.
+    pub(super) header_length: usize,
+    /// Payload bytes.
+    pub(super) length: u32,
+    /// Where the payload begins in the packet's data.
+    payload_at: usize,
+    /// Payload bytes of each segment where GRO or the sender's GSO made one of several; else 0.
+    pub(super) gso_size: u16,
+    /// How many segments it stands for; at least 1.
+    pub(super) segments: u16,
+    /// `skb->truesize`, as a veth's or a tap's receive path makes it.
+    pub(super) truesize: u32,
+}
+
+/// Why a header cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// Too short for its own words: freed without a reason.
+    Short,
+    /// The data offset is less than a header.
+    DataOffset,
+}
+
+impl Incoming {
+    /// Reads the header.
+    pub(super) fn read(packet: &Packet, received: &Received) -> Result<Self, Unreadable> {
+        let segment = packet.network().get(received.offset..).unwrap_or_default();
+        if segment.len() < HEADER {
+            return Err(Unreadable::Short);
+        }
+        let header_length = usize::from(segment.get(12).copied().unwrap_or(0) >> 4) * 4;
+        if header_length < HEADER {
+            return Err(Unreadable::DataOffset);
+        }
+        let Some(option_bytes) = segment.get(HEADER..header_length) else {
+            return Err(Unreadable::Short);
+        };
+        let flags = TcpFlags(segment.get(13).copied().unwrap_or(0));
+        let length = u32::try_from(segment.len() - header_length).unwrap_or(u32::MAX);
+        let seq = SequenceNumber(u32_at(segment, 4));
+        let controls = u32::from(flags.syn()) + u32::from(flags.fin());
+        let header = transect_packet::TcpHeader {
+            source_port: u16_at(segment, 0),
+            destination_port: u16_at(segment, 2),
+            sequence: seq,
+            acknowledgment: SequenceNumber(u32_at(segment, 8)),
+            flags,
+            window: u16_at(segment, 14),
+            payload_length: length,
+            option_bytes,
+        };
+        Ok(Incoming {
+            received: *received,
+            peer: SocketAddress::new(received.source, header.source_port),
+            local: SocketAddress::new(received.destination, header.destination_port),
+            seq,
+            end_seq: seq + length.wrapping_add(controls),
+            ack: header.acknowledgment,
+            flags,
+            window: header.window,
+            options: header.options(),
+            header_length,
+            length,
+            payload_at: LINK_HEADER + received.offset + header_length,
+            gso_size: packet.segmentation.map_or(0, |gso| gso.size),
+            segments: packet.segmentation.map_or(1, |gso| gso.segments.max(1)),
+            truesize: truesize(packet.data.len()),
+        })
+    }
+
+    /// The payload.
+    pub(super) fn payload<'a>(&self, packet: &'a Packet) -> &'a [u8] {
+        packet.data.get(self.payload_at..).unwrap_or_default()
+    }
+
+    /// Takes up sequence numbers: payload, SYN or FIN.
+    pub(super) fn has_sequence(&self) -> bool {
+        self.end_seq != self.seq
+    }
+
+    /// The last sequence number without a FIN's.
+    pub(super) fn end_without_fin(&self) -> SequenceNumber {
+        self.end_seq - u32::from(self.flags.fin())
+    }
+
+    /// ECE and CWR both set with SYN: the peer offers ECN (RFC 3168 section 6.1.1).
+    pub(super) fn offers_ecn(&self) -> bool {
+        self.flags.0 & (TcpFlags::ECE | TcpFlags::CWR) == TcpFlags::ECE | TcpFlags::CWR
+    }
+
+    /// The congestion-experienced codepoint stands in the IP header.
+    pub(super) fn congestion_experienced(&self) -> bool {
+        self.received.tos & 3 == 3
+    }
+}
+
+/// What a packet of so many bytes costs a buffer (`SKB_TRUESIZE`): the sender's allocation as it crosses a veth, one
+/// `struct sk_buff` (256 bytes, rounded), head room, `struct skb_shared_info`; data beyond the head in pages.
+fn truesize(frame: usize) -> u32 {
+    /// `sizeof(struct sk_buff)` and of `struct skb_shared_info`, rounded up to cache lines.
+    const OVERHEAD: usize = 256 + 320;
+    /// What TCP reserves for headers (`MAX_TCP_HEADER`), and the smallest block that holds it.
+    const HEAD: usize = 704;
+    let small = OVERHEAD + HEAD;
+    let bytes = if frame <= 256 { small } else { small + frame };
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,437 @@
+//! A segment for a connection (net/ipv4/tcp_input.c): `tcp_rcv_established`, `tcp_rcv_state_process`, `tcp_data_queue`, `tcp_fin`.
+
+use transect_config::SocketState;
+use transect_packet::SackBlock;
+
+use super::clock::Context;
+use super::connection::{Connection, TIME_WAIT};
+use super::incoming::Incoming;
+use super::receive_buffer::Arrived;
+use super::sender::{Ack, AckKind};
+use crate::counters::TcpExtCounter;
+use crate::drop_reason::DropReason;
+use crate::stack::Stack;
+
+/// What became of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It did its work; freed without a reason being given.
+    Consumed,
+    /// Its payload is in the receive buffer.
+    Queued,
+    /// It was dropped.
+    Dropped(DropReason),
+    /// … and is to be answered with a reset (`tcp_v4_send_reset`).
+    Reset(DropReason),
+}
+
+/// How an acknowledgement fared (`tcp_ack`'s result).
+enum Acked {
+    /// Taken in.
+    Yes,
+    /// An old one: nothing new in it.
+    Old,
+    /// Refused.
+    Refused(DropReason),
+}
+
+impl Connection {
+    /// Any segment (`tcp_v4_do_rcv` for a connection).
+    pub(super) fn receive(
+        &mut self,
+        stack: &mut Stack,
+        segment: &Incoming,
+        payload: &[u8],
+    ) -> Verdict {
+        self.segs_in = self.segs_in.wrapping_add(u32::from(segment.segments));
+        if segment.length > 0 {
+            self.data_segs_in = self.data_segs_in.wrapping_add(u32::from(segment.segments));
+        }
+        match self.state {
+            SocketState::Established => self.receive_established(stack, segment, payload),
+            SocketState::SynSent => self.receive_in_syn_sent(stack, segment),
+            SocketState::Unconnected => Verdict::Dropped(DropReason::TcpClose),
+            _ => self.receive_in_state(stack, segment, payload),
+        }
+    }
+
+    /// Everything is as last time, and the segment is next in line (header prediction).
+    fn is_predicted(&self, segment: &Incoming) -> bool {
+        use transect_packet::TcpFlags;
+        let flags = segment.flags.0 & !TcpFlags::PSH;
+        let timestamps = match segment.options.timestamps {
+            Some(timestamps) => {
+                self.timestamps.ok
+                    && segment.header_length == 32
+                    && timestamps
+                        .value
+                        .wrapping_sub(self.timestamps.recent)
+                        .cast_signed()
+                        >= 0
+            }
+            None => !self.timestamps.ok && segment.header_length == 20,
+        };
+        self.fast_path
+            && flags == TcpFlags::ACK
+            && u32::from(segment.window) << self.snd_wscale == self.sender.snd_wnd
+            && segment.seq == self.receive.rcv_nxt
+            && !self.sender.snd_nxt.is_before(segment.ack)
+            && timestamps
+            && !self.receive.has_gap()
+    }
+
+    /// `tcp_rcv_established`.
+    fn receive_established(
+        &mut self,
+        stack: &mut Stack,
+        segment: &Incoming,
+        payload: &[u8],
+    ) -> Verdict {
+        let predicted = self.is_predicted(segment);
+        if predicted && segment.length == 0 {
+            if self.receive.rcv_nxt == self.receive.rcv_wup {
+                self.replace_recent(stack, segment);
+            }
+            self.acknowledge(stack, segment, false, true);
+            self.send_more(stack);
+            return Verdict::Consumed;
+        }
+        if predicted && self.receive.has_room(segment.truesize) {
+            return self.receive_predicted_data(stack, segment, payload);
+        }
+        if !segment.flags.ack() && !segment.flags.rst() && !segment.flags.syn() {
+            return Verdict::Dropped(DropReason::TcpFlags);
+        }
+        if let Err(reason) = self.validate(stack, segment, true) {
+            return reason.map_or(Verdict::Consumed, Verdict::Dropped);
+        }
+        match self.acknowledge(stack, segment, true, true) {
+            Acked::Refused(reason) => return Verdict::Dropped(reason),
+            Acked::Yes | Acked::Old => {}
+        }
+        let verdict = self.queue(stack, segment, payload);
+        if self.state != SocketState::Unconnected {
+            self.send_more(stack);
+            self.check_ack(stack, true);
+        }
+        verdict
+    }
+
+    fn receive_predicted_data(
+        &mut self,
+        stack: &mut Stack,
+        segment: &Incoming,
+        payload: &[u8],
+    ) -> Verdict {
+        if self.receive.rcv_nxt == self.receive.rcv_wup {
+            self.replace_recent(stack, segment);
+        }
+        self.count(stack, TcpExtCounter::TCPHPHits);
+        let verdict = self.queue(stack, segment, payload);
+        if segment.ack != self.sender.snd_una {
+            self.acknowledge(stack, segment, false, true);
+            self.send_more(stack);
+        } else {
+            self.sender.snd_wl1 = segment.seq;
+        }
+        self.check_ack(stack, false);
+        verdict
+    }
+
+    /// `tcp_ack`. `challenges`: too old an acknowledgement is answered.
+    fn acknowledge(
+        &mut self,
+        stack: &mut Stack,
+        segment: &Incoming,
+        slow_path: bool,
+        challenges: bool,
+    ) -> Acked {
+        if !segment.flags.ack() {
+            return Acked::Old;
+        }
+        let kind = self.sender.classify(segment.ack);
+        match kind {
+            AckKind::TooOld => {
+                if challenges {
+                    self.send_challenge_ack(stack);
+                }
+                return Acked::Refused(DropReason::TcpTooOldAck);
+            }
+            AckKind::Unsent => return Acked::Refused(DropReason::TcpAckUnsentData),
+            AckKind::Valid => {
+                if slow_path {
+                    self.replace_recent(stack, segment);
+                }
+            }
+            AckKind::Old => {}
+        }
+        let scale = if segment.flags.syn() {
+            0
+        } else {
+            self.snd_wscale
+        };
+        let none: [SackBlock; 0] = [];
+        let ack = Ack {
+            seq: segment.seq,
+            end_seq: segment.end_seq,
+            ack: segment.ack,
+            window: u32::from(segment.window) << scale,
+            sacks: if self.sender.sack {
+                segment.options.sacks()
+            } else {
+                &none
+            },
+            echo: self.echo(segment),
+            ece: self.ecn.ok
+                && !segment.flags.syn()
+                && segment.flags.0 & transect_packet::TcpFlags::ECE != 0,
+            slow_path,
+            segments: segment.segments,
+            unsent: self.send_buffer.head().is_some(),
+            syn_sent: false,
+        };
+        let outcome = self.sender.acknowledge(&mut Context::of(stack), &ack);
+        if kind == AckKind::Valid {
+            self.soft_error = None;
+        }
+        if outcome.acked > 0 || outcome.freed > 0 {
+            let una = self.sender.snd_una;
+            self.send_buffer.release(una, outcome.freed);
+            let busy = self.sender.queue.packets_out > 0 || self.send_buffer.head().is_some();
+            if !busy {
+                self.limited
+                    .end(stack.now, super::limited::Limit::Busy, false);
+            }
+        }
+        if outcome.enter_cwr {
+            self.ecn.queue_cwr = self.ecn.ok;
+        } else if outcome.withdraw_cwr {
+            self.ecn.queue_cwr = false;
+        }
+        if outcome.max_window_grew {
+            let cookie = self.path_mtu.cookie;
+            let settings = &stack.settings.tcp;
+            self.sync_mss(settings, cookie);
+        }
+        self.fast_path = true;
+        if outcome.confirms_neighbor
+            && let Some(route) = self.route
+        {
+            stack.confirm_neighbor(route.device, route.next_hop);
+        }
+        if outcome.probe_window {
+            self.check_probe(stack);
+        }
+        self.recover(stack, outcome.rexmit);
+        match kind {
+            AckKind::Old => Acked::Old,
+            _ => Acked::Yes,
+        }
+    }
+
+    /// The timestamp that the segment echoes, in this host's clock.
+    pub(super) fn echo(&self, segment: &Incoming) -> Option<u32> {
+        self.timestamps_of(segment)
+            .filter(|timestamps| timestamps.echo != 0)
+            .map(|timestamps| timestamps.echo.wrapping_sub(self.timestamps.offset))
+    }
+
+    /// Payload and FIN (`tcp_data_queue`).
+    fn queue(&mut self, stack: &mut Stack, segment: &Incoming, payload: &[u8]) -> Verdict {
+        if segment.seq == segment.end_seq {
+            return Verdict::Consumed;
+        }
+        self.note_ecn(segment);
+        let arrived = Arrived {
+            seq: segment.seq,
+            payload,
+            fin: segment.flags.fin(),
+            psh: segment.flags.psh(),
+            truesize: segment.truesize,
+            gso_size: segment.gso_size,
+            echo: self.echo(segment),
+        };
+        let queued = self.receive.queue(&mut Context::of(stack), &arrived);
+        self.note_queued(&Self::clock(stack), segment, &queued);
+        if queued.fin {
+            self.fin(stack);
+        }
+        if queued.readable {
+            self.data_ready(stack);
+        }
+        match queued.dropped {
+            Some(reason) => {
+                self.drops = self.drops.saturating_add(u32::from(matches!(
+                    reason,
+                    DropReason::ProtoMem | DropReason::TcpZerowindow
+                )));
+                Verdict::Dropped(reason)
+            }
+            None => Verdict::Queued,
+        }
+    }
+
+    /// Congestion marks of data (`tcp_ecn_accept_cwr`, `tcp_data_ecn_check`).
+    fn note_ecn(&mut self, segment: &Incoming) {
+        if !self.ecn.ok {
+            return;
+        }
+        if segment.flags.0 & transect_packet::TcpFlags::CWR != 0 {
+            self.ecn.demand_cwr = false;
+            // The sender reacted: it shall learn soon whether that sufficed.
+            if segment.length > 0 {
+                self.acks.now = true;
+            }
+        }
+        match segment.received.tos & 3 {
+            0 => {
+                if self.ecn.seen {
+                    self.acks.now = true;
+                }
+            }
+            3 => {
+                if !self.ecn.demand_cwr {
+                    self.acks.now = true;
+                    self.ecn.demand_cwr = true;
+                }
+                self.ecn.seen = true;
+            }
+            _ => self.ecn.seen = true,
+        }
+    }
+
+    /// The peer's FIN, in order (`tcp_fin`).
+    fn fin(&mut self, stack: &mut Stack) {
+        self.acks.scheduled = true;
+        self.shut_read = true;
+        self.fin_received = true;
+        match self.state {
+            SocketState::SynRecv | SocketState::Established => {
+                self.set_state(stack, SocketState::CloseWait);
+                self.acks.enter_pingpong();
+            }
+            SocketState::FinWait1 => {
+                self.send_ack(stack);
+                self.set_state(stack, SocketState::Closing);
+            }
+            SocketState::FinWait2 => {
+                self.send_ack(stack);
+                self.time_wait(stack, SocketState::TimeWait, TIME_WAIT);
+            }
+            _ => {}
+        }
+        self.state_changed(stack);
+    }
+
+    /// Every state but SYN-SENT, ESTABLISHED and CLOSE (`tcp_rcv_state_process`).
+    fn receive_in_state(
+        &mut self,
+        stack: &mut Stack,
+        segment: &Incoming,
+        payload: &[u8],
+    ) -> Verdict {
+        if !segment.flags.ack() && !segment.flags.rst() && !segment.flags.syn() {
+            return Verdict::Dropped(DropReason::TcpFlags);
+        }
+        if let Err(reason) = self.validate(stack, segment, false) {
+            return reason.map_or(Verdict::Consumed, Verdict::Dropped);
+        }
+        let acked = self.acknowledge(stack, segment, true, false);
+        match (acked, self.state) {
+            (Acked::Old, SocketState::SynRecv) => {
+                return Verdict::Reset(DropReason::TcpOldAck);
+            }
+            (Acked::Refused(reason), SocketState::SynRecv) => {
+                return Verdict::Reset(reason);
+            }
+            (Acked::Refused(reason), _) => {
+                self.send_challenge_ack(stack);
+                return Verdict::Dropped(reason);
+            }
+            _ => {}
+        }
+        if let Some(verdict) = self.advance(stack, segment) {
+            return verdict;
+        }
+        self.text_in_state(stack, segment, payload)
+    }
+
+    /// Step five of RFC 9293 section 3.10.7.4: what the acknowledgement makes of the state. A verdict ends the segment's way.
+    fn advance(&mut self, stack: &mut Stack, segment: &Incoming) -> Option<Verdict> {
+        let all_acked = self.sender.snd_una == self.send_buffer.write_seq;
+        match self.state {
+            SocketState::SynRecv => self.establish_passive(stack, segment),
+            SocketState::FinWait1 if all_acked => return self.fin_acknowledged(stack, segment),
+            SocketState::Closing if all_acked => {
+                self.time_wait(stack, SocketState::TimeWait, TIME_WAIT);
+                return Some(Verdict::Consumed);
+            }
+            SocketState::LastAck if all_acked => {
+                self.done(stack);
+                return Some(Verdict::Consumed);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Our FIN is acknowledged: FIN_WAIT_2, or what an orphan has of it.
+    fn fin_acknowledged(&mut self, stack: &mut Stack, segment: &Incoming) -> Option<Verdict> {
+        self.set_state(stack, SocketState::FinWait2);
+        self.shut_write = true;
+        if !self.orphan {
+            self.state_changed(stack);
+            return None;
+        }
+        let new_data =
+            segment.has_sequence() && self.receive.rcv_nxt.is_before(segment.end_without_fin());
+        if self.options.linger2 < 0 || new_data {
+            self.done(stack);
+            self.count(stack, TcpExtCounter::TCPAbortOnData);
+            return Some(Verdict::Reset(DropReason::TcpAbortOnData));
+        }
+        let clock = Self::clock(stack);
+        let timeout = self.fin_timeout(stack);
+        if timeout > TIME_WAIT {
+            let ticks = clock.jiffies_of(timeout - TIME_WAIT);
+            self.keepalive.set(&clock, clock.jiffies() + ticks);
+        } else if segment.flags.fin() {
+            let ticks = clock.jiffies_of(timeout);
+            self.keepalive.set(&clock, clock.jiffies() + ticks);
+        } else {
+            self.time_wait(stack, SocketState::FinWait2, timeout);
+            return Some(Verdict::Consumed);
+        }
+        None
+    }
+
+    /// Steps six and seven: the text.
+    fn text_in_state(&mut self, stack: &mut Stack, segment: &Incoming, payload: &[u8]) -> Verdict {
+        let closed_by_peer = matches!(
+            self.state,
+            SocketState::CloseWait | SocketState::Closing | SocketState::LastAck
+        );
+        let mut verdict = Verdict::Dropped(DropReason::NotSpecified);
+        if !(closed_by_peer && !segment.seq.is_before(self.receive.rcv_nxt)) {
+            if self.state != SocketState::Established
+                && self.shut_read
+                && segment.has_sequence()
+                && self.receive.rcv_nxt.is_before(segment.end_without_fin())
+            {
+                self.count(stack, TcpExtCounter::TCPAbortOnData);
+                self.reset(stack);
+                return Verdict::Reset(DropReason::TcpAbortOnData);
+            }
+            verdict = self.queue(stack, segment, payload);
+        }
+        if self.state != SocketState::Unconnected {
+            self.send_more(stack);
+            self.check_ack(stack, true);
+        }
+        if verdict == Verdict::Dropped(DropReason::NotSpecified) && segment.flags.ack() {
+            // A bare ACK in these states is freed at the end of the function: no loss.
+            return Verdict::Consumed;
+        }
+        verdict
+    }
+}

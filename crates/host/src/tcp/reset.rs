@@ -1,0 +1,159 @@
+//! Answers that belong to no connection (`tcp_v4_send_reset`, `tcp_v4_send_ack`): resets, and ACKs of handshakes and remainders.
+
+use transect_packet::{SequenceNumber, TcpFlags, TcpTimestamps};
+
+use super::Tcp;
+use super::connection::Connection;
+use super::incoming::Incoming;
+use super::listener::{Listener, Request};
+use super::options::OptionBytes;
+use super::output::{Header, PROTOCOL};
+use crate::counters::TcpCounter;
+use crate::device::DeviceId;
+use crate::ip::{Outgoing, RouteKey};
+use crate::packet::ChecksumState;
+use crate::stack::Stack;
+
+/// What a socket that stands behind an answer says of its packets.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Answer {
+    /// SO_MARK.
+    pub(super) mark: u32,
+    /// SO_PRIORITY.
+    pub(super) priority: u32,
+    /// SO_BINDTODEVICE.
+    pub(super) device: Option<DeviceId>,
+    /// The TOS; nothing: as the packet had it.
+    pub(super) tos: Option<u8>,
+}
+
+impl Tcp {
+    /// A reset in answer to a segment; never to a reset.
+    pub(super) fn send_reset(&mut self, stack: &mut Stack, segment: &Incoming, answer: &Answer) {
+        if segment.flags.rst() || segment.received.group {
+            return;
+        }
+        let (seq, ack, flags) = if segment.flags.ack() {
+            (segment.ack, SequenceNumber(0), TcpFlags::RST)
+        } else {
+            (
+                SequenceNumber(0),
+                segment.end_seq,
+                TcpFlags::RST | TcpFlags::ACK,
+            )
+        };
+        let header = Header {
+            from: segment.local,
+            to: segment.peer,
+            seq,
+            ack,
+            flags,
+            window: 0,
+        };
+        reply(stack, segment, &header, &OptionBytes::default(), answer);
+        stack.counters.tcp.count(TcpCounter::OutSegs);
+        stack.counters.tcp.count(TcpCounter::OutRsts);
+    }
+}
+
+/// An ACK that is no connection's (`tcp_v4_send_ack`).
+pub(super) fn send_ack(
+    stack: &mut Stack,
+    segment: &Incoming,
+    (seq, ack, window): (SequenceNumber, SequenceNumber, u16),
+    timestamps: Option<TcpTimestamps>,
+    answer: &Answer,
+) {
+    let header = Header {
+        from: segment.local,
+        to: segment.peer,
+        seq,
+        ack,
+        flags: TcpFlags::ACK,
+        window,
+    };
+    let options = OptionBytes::established(timestamps, &[]);
+    reply(stack, segment, &header, &options, answer);
+    stack.counters.tcp.count(TcpCounter::OutSegs);
+}
+
+/// A handshake's ACK for what was out of its window (`tcp_v4_reqsk_send_ack`).
+pub(super) fn send_ack_for_request(
+    stack: &mut Stack,
+    listener: &Listener,
+    request: &Request,
+    segment: &Incoming,
+) {
+    let timestamps = request.timestamps.then(|| TcpTimestamps {
+        value: Connection::clock(stack)
+            .ms()
+            .wrapping_add(request.ts_offset),
+        echo: request.ts_recent,
+    });
+    let window = request.rcv_wnd >> request.rcv_wscale;
+    let answer = Answer {
+        mark: listener.options.mark,
+        priority: listener.options.priority,
+        device: listener.options.device,
+        tos: Some(listener.options.tos),
+    };
+    send_ack(
+        stack,
+        segment,
+        (
+            request.snt_isn + 1,
+            request.rcv_isn + 1,
+            u16::try_from(window).unwrap_or(u16::MAX),
+        ),
+        timestamps,
+        &answer,
+    );
+}
+
+/// Sends a segment without payload back where another came from (`ip_send_unicast_reply`).
+fn reply(
+    stack: &mut Stack,
+    segment: &Incoming,
+    header: &Header,
+    options: &OptionBytes,
+    answer: &Answer,
+) {
+    let (mut bytes, length) = header.write(options);
+    let bytes = bytes.get_mut(..length).unwrap_or_default();
+    let checksum = if header.to.address.is_ipv6() {
+        header.partial_checksum(bytes, length);
+        ChecksumState::Partial
+    } else {
+        header.full_checksum(bytes);
+        ChecksumState::None
+    };
+    let tos = answer.tos.unwrap_or(segment.received.tos) & !3;
+    let key = RouteKey {
+        destination: header.to.address,
+        source: Some(header.from.address),
+        device: answer.device,
+        mark: answer.mark,
+        tos,
+    };
+    let Ok(route) = stack.route(&key) else {
+        return;
+    };
+    let _ = stack.ip_output(&Outgoing {
+        source: header.from.address,
+        destination: header.to.address,
+        protocol: PROTOCOL,
+        ttl: None,
+        tos,
+        identification: None,
+        dont_fragment: true,
+        may_fragment: false,
+        mark: answer.mark,
+        priority: answer.priority,
+        header: bytes,
+        payload: [&[], &[]],
+        checksum,
+        segmentation: None,
+        owner: None,
+        route: &route,
+    });
+}

@@ -1,0 +1,188 @@
+//! What programs set on a TCP socket, and what a connection inherits from its listener (`sk_clone_lock`).
+
+use std::time::Duration;
+
+use crate::device::DeviceId;
+use crate::settings::TcpSettings;
+
+/// Options of one socket, at their defaults where nothing was set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
+pub(crate) struct SocketOptions {
+    /// SO_RCVBUF as the kernel keeps it (doubled); nothing: tunes itself.
+    pub(super) receive_buffer: Option<u32>,
+    /// SO_SNDBUF, likewise.
+    pub(super) send_buffer: Option<u32>,
+    /// SO_REUSEADDR.
+    pub(super) reuse_address: bool,
+    /// SO_KEEPALIVE.
+    pub(super) keep_alive: bool,
+    /// SO_LINGER.
+    pub(super) linger: Option<Duration>,
+    /// SO_BINDTODEVICE.
+    pub(super) device: Option<DeviceId>,
+    /// SO_MARK.
+    pub(super) mark: u32,
+    /// SO_PRIORITY.
+    pub(super) priority: u32,
+    /// SO_ATTACH_FILTER: what the program says of every packet.
+    pub(super) filter: Option<bool>,
+    /// IP_TTL, IPV6_UNICAST_HOPS.
+    pub(super) ttl: Option<u8>,
+    /// IP_TOS, IPV6_TCLASS.
+    pub(super) tos: u8,
+    /// IP_MINTTL.
+    pub(super) min_ttl: u8,
+    /// IP_MTU_DISCOVER.
+    pub(super) mtu_discover: u8,
+    /// TCP_NODELAY.
+    pub(super) no_delay: bool,
+    /// TCP_CORK.
+    pub(super) cork: bool,
+    /// TCP_MAXSEG.
+    pub(super) max_segment: Option<u16>,
+    /// TCP_KEEPIDLE.
+    pub(super) keep_idle: Option<Duration>,
+    /// TCP_KEEPINTVL.
+    pub(super) keep_interval: Option<Duration>,
+    /// TCP_KEEPCNT.
+    pub(super) keep_count: Option<u32>,
+    /// TCP_SYNCNT.
+    pub(super) syn_count: Option<u32>,
+    /// TCP_LINGER2, in seconds.
+    pub(super) linger2: i32,
+    /// TCP_DEFER_ACCEPT, in SYN-ACK retransmissions (`rskq_defer_accept`).
+    pub(super) defer_accept: u32,
+    /// TCP_WINDOW_CLAMP; 0: none.
+    pub(super) window_clamp: u32,
+    /// TCP_CONGESTION; nothing: the setting's.
+    pub(super) congestion: Option<String>,
+    /// TCP_USER_TIMEOUT in milliseconds; 0: none.
+    pub(super) user_timeout: u32,
+    /// TCP_NOTSENT_LOWAT; nothing: the setting's.
+    pub(super) notsent_lowat: Option<u32>,
+    /// IPV6_V6ONLY.
+    pub(super) v6_only: bool,
+    /// The port was chosen by bind(2) (`SOCK_BINDPORT_LOCK`).
+    pub(super) port_locked: bool,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        SocketOptions {
+            receive_buffer: None,
+            send_buffer: None,
+            reuse_address: false,
+            keep_alive: false,
+            linger: None,
+            device: None,
+            mark: 0,
+            priority: 0,
+            filter: None,
+            ttl: None,
+            tos: 0,
+            min_ttl: 0,
+            mtu_discover: 1,
+            no_delay: false,
+            cork: false,
+            max_segment: None,
+            keep_idle: None,
+            keep_interval: None,
+            keep_count: None,
+            syn_count: None,
+            linger2: 0,
+            defer_accept: 0,
+            window_clamp: 0,
+            congestion: None,
+            user_timeout: 0,
+            notsent_lowat: None,
+            v6_only: false,
+            port_locked: false,
+        }
+    }
+}
+
+impl SocketOptions {
+    /// Idle time before the first keepalive (`keepalive_time_when`).
+    pub(super) fn keepalive_time(&self, settings: &TcpSettings) -> Duration {
+        self.keep_idle.unwrap_or(settings.keepalive_time)
+    }
+
+    /// Time between keepalives (`keepalive_intvl_when`).
+    pub(super) fn keepalive_interval(&self, settings: &TcpSettings) -> Duration {
+        self.keep_interval.unwrap_or(settings.keepalive_intvl)
+    }
+
+    /// Unanswered keepalives that end a connection (`keepalive_probes`).
+    pub(super) fn keepalive_probes(&self, settings: &TcpSettings) -> u32 {
+        self.keep_count.unwrap_or(settings.keepalive_probes)
+    }
+
+    /// How long an orphan stays in FIN_WAIT_2, before the time-out is made at least 3.5 RTOs (`tcp_fin_time`).
+    pub(super) fn fin_time(&self, settings: &TcpSettings) -> Duration {
+        match u64::try_from(self.linger2) {
+            Ok(0) | Err(_) => settings.fin_timeout,
+            Ok(seconds) => Duration::from_secs(seconds),
+        }
+    }
+
+    /// "Don't fragment" is set on what is sent (`ip_dont_fragment`); `mtu_locked` is the route's word.
+    pub(super) fn dont_fragment(&self, mtu_locked: bool) -> bool {
+        match self.mtu_discover {
+            2 | 3 => true,
+            1 => !mtu_locked,
+            _ => false,
+        }
+    }
+}
+
+/// SYN-ACK retransmissions that cover a time (`secs_to_retrans`, with time-outs of 1 s that double up to the largest).
+pub(super) fn seconds_to_retransmissions(seconds: u32, rto_max: Duration) -> u32 {
+    let most = u32::try_from(rto_max.as_secs()).unwrap_or(u32::MAX);
+    let mut retransmissions = 0;
+    if seconds > 0 {
+        let mut timeout: u32 = 1;
+        let mut period = timeout;
+        retransmissions = 1;
+        while seconds > period && retransmissions < 255 {
+            retransmissions += 1;
+            timeout = timeout.saturating_mul(2).min(most);
+            period = period.saturating_add(timeout);
+        }
+    }
+    retransmissions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defer_accept_is_kept_in_retransmissions() {
+        let rto_max = Duration::from_secs(120);
+        for (seconds, retransmissions) in [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (30, 5)] {
+            assert_eq!(
+                seconds_to_retransmissions(seconds, rto_max),
+                retransmissions,
+                "{seconds} s"
+            );
+        }
+    }
+
+    #[test]
+    fn an_orphan_stays_in_fin_wait_2_as_long_as_it_was_told() {
+        let settings = crate::settings::Settings::new(
+            std::iter::empty(),
+            &transect_config::Sysctls::default(),
+        )
+        .unwrap()
+        .tcp;
+        let mut options = SocketOptions::default();
+        assert_eq!(options.fin_time(&settings), Duration::from_secs(60));
+        options.linger2 = 5;
+        assert_eq!(options.fin_time(&settings), Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,393 @@
+//! The two hosts, the link between them, and a trace like tcpdump's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use transect_config::rules::RuleSet;
+use transect_config::{ConfigText, HostConfig, IpVersion};
+use transect_packet::{LinkType, Network, SequenceNumber, TcpHeader, Transport, dissect};
+use transect_path::Timestamp;
+
+use crate::device::{DeviceId, DeviceKind, Features};
+use crate::host::{DeviceSetup, Host, HostSetup};
+use crate::packet::Packet;
+use crate::socket::{Errno, Event, SocketAddress, SocketId, SocketKind, SocketOption};
+
+pub(super) const ETH0: DeviceId = DeviceId(1);
+pub(super) const CLIENT: usize = 0;
+pub(super) const SERVER: usize = 1;
+
+/// What a frame is to the one who decides whether it is lost: the direction's number (from 0), and the header.
+pub(super) struct Frame<'a> {
+    pub(super) from: usize,
+    pub(super) number: usize,
+    pub(super) tcp: TcpHeader<'a>,
+}
+
+type Lose = Box<dyn FnMut(&Frame<'_>) -> bool>;
+
+pub(super) struct Pair {
+    pub(super) hosts: [Host; 2],
+    pub(super) now: Timestamp,
+    pub(super) delay: Duration,
+    /// Frames on their way, by arrival.
+    flying: BTreeMap<(Timestamp, u64), (usize, Packet)>,
+    frames: u64,
+    count: [usize; 2],
+    lose: Lose,
+    /// One line for each segment, as it leaves.
+    pub(super) trace: Vec<String>,
+    origins: BTreeMap<(usize, u16, u16), SequenceNumber>,
+    pub(super) events: [BTreeSet<String>; 2],
+    start: Timestamp,
+}
+
+fn config(own: u8, peer: u8) -> HostConfig {
+    let links = format!(
+        r#"[{{"ifindex":2,"ifname":"eth0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],
+        "mtu":1500,"link_type":"ether","address":"02:00:00:00:00:0{own}","linkinfo":{{"info_kind":"veth"}}}}]"#
+    );
+    let addresses = format!(
+        r#"[{{"ifindex":2,"ifname":"eth0","addr_info":[
+        {{"family":"inet","local":"10.0.0.{own}","prefixlen":24,"broadcast":"10.0.0.255","scope":"global"}},
+        {{"family":"inet6","local":"fd00::{own}","prefixlen":64,"scope":"global"}}]}}]"#
+    );
+    let routes4 = format!(
+        "10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.{own}
+local 10.0.0.{own} dev eth0 table local proto kernel scope host src 10.0.0.{own}"
+    );
+    let routes6 = format!(
+        "fd00::/64 dev eth0 proto kernel metric 256 pref medium
+local fd00::{own} dev eth0 table local proto kernel metric 0 pref medium"
+    );
+    let neighbors = format!(
+        "10.0.0.{peer} dev eth0 lladdr 02:00:00:00:00:0{peer} PERMANENT
+fd00::{peer} dev eth0 lladdr 02:00:00:00:00:0{peer} PERMANENT"
+    );
+    let mut config = HostConfig::default();
+    for text in [
+        ConfigText::Ip(&links),
+        ConfigText::Ip(&addresses),
+        ConfigText::Routes(IpVersion::V4, &routes4),
+        ConfigText::Routes(IpVersion::V6, &routes6),
+        ConfigText::Ip(&neighbors),
+    ] {
+        assert_eq!(config.absorb(text), []);
+    }
+    config.policy_rules4 = Some(transect_config::default_policy_rules(IpVersion::V4));
+    config.policy_rules6 = Some(transect_config::default_policy_rules(IpVersion::V6));
+    config
+}
+
+fn host(number: u16, config: HostConfig, features: Features) -> Host {
+    let mut host = Host::new(HostSetup {
+        number,
+        devices: vec![DeviceSetup {
+            name: "eth0".to_owned(),
+            kind: DeviceKind::Ethernet,
+            features,
+        }],
+        config,
+        rules: RuleSet::default(),
+        seed: 7 + u64::from(number),
+        hz: 250,
+        boot: Timestamp(0),
+        journeys: true,
+    })
+    .unwrap();
+    host.keep_deaths(true);
+    host
+}
+
+impl Pair {
+    pub(super) fn new() -> Self {
+        Self::with(Features::VETH, &[])
+    }
+
+    /// Both hosts with these features and sysctls.
+    pub(super) fn with(features: Features, sysctls: &[(&str, &str)]) -> Self {
+        let mut hosts = [
+            host(0, config(1, 2), features),
+            host(1, config(2, 1), features),
+        ];
+        for host in &mut hosts {
+            for (name, value) in sysctls {
+                host.set_sysctl(name, value).unwrap();
+            }
+        }
+        let start = Timestamp(1_000_000_000_000);
+        Pair {
+            hosts,
+            now: start,
+            delay: Duration::from_micros(20),
+            flying: BTreeMap::new(),
+            frames: 0,
+            count: [0; 2],
+            lose: Box::new(|_| false),
+            trace: Vec::new(),
+            origins: BTreeMap::new(),
+            events: Default::default(),
+            start,
+        }
+    }
+
+    pub(super) fn lose(&mut self, lose: impl FnMut(&Frame<'_>) -> bool + 'static) {
+        self.lose = Box::new(lose);
+        self.count = [0; 2];
+    }
+
+    pub(super) fn address(which: usize, port: u16) -> SocketAddress {
+        let last = if which == CLIENT { 1 } else { 2 };
+        SocketAddress::new(std::net::Ipv4Addr::new(10, 0, 0, last), port)
+    }
+
+    /// A listener on the server.
+    pub(super) fn listen(&mut self, port: u16, backlog: u32, options: &[SocketOption]) -> SocketId {
+        let host = &mut self.hosts[SERVER];
+        let id = host.socket(SocketKind::Tcp, IpVersion::V4).unwrap();
+        for option in options {
+            host.set_option(id, option.clone()).unwrap();
+        }
+        host.bind(
+            id,
+            SocketAddress::new(std::net::Ipv4Addr::UNSPECIFIED, port),
+        )
+        .unwrap();
+        host.listen(self.now, id, backlog).unwrap();
+        id
+    }
+
+    /// A connection from the client, its SYN sent.
+    pub(super) fn connect(&mut self, port: u16, options: &[SocketOption]) -> SocketId {
+        let host = &mut self.hosts[CLIENT];
+        let id = host.socket(SocketKind::Tcp, IpVersion::V4).unwrap();
+        for option in options {
+            host.set_option(id, option.clone()).unwrap();
+        }
+        let result = host.connect(self.now, id, Self::address(SERVER, port));
+        assert_eq!(result, Err(Errno::Einprogress));
+        self.collect();
+        id
+    }
+
+    /// A connection, established and accepted: the client's end and the server's.
+    pub(super) fn connected(&mut self) -> (SocketId, SocketId) {
+        let listener = self.listen(80, 10, &[]);
+        let client = self.connect(80, &[]);
+        self.run_for(Duration::from_millis(1));
+        let (server, _) = self.hosts[SERVER].accept(self.now, listener).unwrap();
+        (client, server)
+    }
+
+    pub(super) fn write(
+        &mut self,
+        which: usize,
+        id: SocketId,
+        bytes: &[u8],
+    ) -> Result<usize, Errno> {
+        let result = self.hosts[which].write(self.now, id, bytes);
+        self.collect();
+        result
+    }
+
+    pub(super) fn read(&mut self, which: usize, id: SocketId) -> Result<Vec<u8>, Errno> {
+        let mut buffer = vec![0; 1 << 20];
+        let result = self.hosts[which].read(self.now, id, &mut buffer);
+        self.collect();
+        result.map(|length| {
+            buffer.truncate(length);
+            buffer
+        })
+    }
+
+    pub(super) fn close(&mut self, which: usize, id: SocketId) {
+        self.hosts[which].close(self.now, id);
+        self.collect();
+    }
+
+    /// Takes in what the hosts have to send and to tell.
+    pub(super) fn collect(&mut self) {
+        for which in [CLIENT, SERVER] {
+            while let Some((device, packet)) = self.hosts[which].poll_transmit() {
+                assert_eq!(device, ETH0);
+                if self.note(which, &packet) {
+                    continue;
+                }
+                self.frames += 1;
+                let at = self.now + self.delay;
+                self.flying.insert((at, self.frames), (1 - which, packet));
+            }
+            while let Some(event) = self.hosts[which].poll_event() {
+                let text = match event {
+                    Event::Readable(_) => "readable",
+                    Event::Writable(_) => "writable",
+                    Event::Acceptable(_) => "acceptable",
+                    Event::Failed(_) => "failed",
+                };
+                self.events[which].insert(text.to_owned());
+            }
+        }
+    }
+
+    /// Writes a frame into the trace. True: it is lost.
+    fn note(&mut self, from: usize, packet: &Packet) -> bool {
+        let frame = packet.frame();
+        let dissection = dissect(LinkType::ETHERNET, frame, frame.len() as u32);
+        let Network::Ip(ip) = &dissection.network else {
+            return false;
+        };
+        let Transport::Tcp(tcp) = &ip.transport else {
+            return false;
+        };
+        let number = self.count[from];
+        self.count[from] += 1;
+        let lost = (self.lose)(&Frame {
+            from,
+            number,
+            tcp: *tcp,
+        });
+        let line = self.describe(from, tcp);
+        self.trace
+            .push(if lost { format!("{line} LOST") } else { line });
+        lost
+    }
+
+    /// As tcpdump writes it, with relative numbers.
+    fn describe(&mut self, from: usize, tcp: &TcpHeader<'_>) -> String {
+        let (source, destination) = (tcp.source_port, tcp.destination_port);
+        let key = (from, source, destination);
+        if tcp.flags.syn() {
+            self.origins.insert(key, tcp.sequence);
+        }
+        let zero = SequenceNumber(0);
+        let own = *self.origins.entry(key).or_insert(zero);
+        let other = *self
+            .origins
+            .entry((1 - from, destination, source))
+            .or_insert(zero);
+        let seq = tcp.sequence.offset_from(own);
+        let milliseconds = (self.now.0 - self.start.0) as f64 / 1e6;
+        let who = if from == CLIENT { "C" } else { "S" };
+        let mut line = format!("{milliseconds:.3} {who} {} {seq}", tcp.flags);
+        if tcp.payload_length > 0 {
+            line.push_str(&format!(
+                ":{}",
+                seq.wrapping_add(tcp.payload_length.cast_signed())
+            ));
+        }
+        if tcp.flags.ack() {
+            line.push_str(&format!(" ack {}", tcp.acknowledgment.offset_from(other)));
+        }
+        line.push_str(&format!(" win {}", tcp.window));
+        let sacks: Vec<String> = tcp
+            .options()
+            .sacks()
+            .iter()
+            .map(|block| {
+                format!(
+                    "{}:{}",
+                    block.start.offset_from(other),
+                    block.end.offset_from(other)
+                )
+            })
+            .collect();
+        if !sacks.is_empty() {
+            line.push_str(&format!(" sack {}", sacks.join(",")));
+        }
+        line
+    }
+
+    /// The next moment at which something happens.
+    fn next(&self) -> Option<Timestamp> {
+        let frame = self.flying.keys().next().map(|(at, _)| *at);
+        let timers = self.hosts.iter().filter_map(Host::poll_timeout).min();
+        match (frame, timers) {
+            (Some(frame), Some(timer)) => Some(frame.min(timer)),
+            (frame, timer) => frame.or(timer),
+        }
+    }
+
+    /// Lets time pass.
+    pub(super) fn run_for(&mut self, length: Duration) {
+        let end = self.now + length;
+        while let Some(at) = self.next().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            while let Some(entry) = self.flying.first_entry() {
+                if entry.key().0 > self.now {
+                    break;
+                }
+                let (to, packet) = entry.remove();
+                self.hosts[to].handle_frame(self.now, ETH0, packet);
+                self.collect();
+            }
+            for which in [CLIENT, SERVER] {
+                self.hosts[which].handle_timeout(self.now);
+                self.collect();
+            }
+        }
+        self.now = end;
+    }
+
+    /// A counter of TcpExt or Tcp, by its nstat name.
+    pub(super) fn counter(&self, which: usize, name: &str) -> u64 {
+        let counters = self.hosts[which].counters();
+        match name.strip_prefix("TcpExt") {
+            Some(name) => counters.tcp_ext.named(name),
+            None => counters.tcp.named(name.strip_prefix("Tcp").unwrap_or(name)),
+        }
+        .unwrap_or_else(|| panic!("no counter {name}"))
+    }
+
+    /// Everything of Tcp and TcpExt that is not zero, and not in `skip`.
+    pub(super) fn moved(&self, which: usize, names: &[&str]) -> Vec<(String, u64)> {
+        names
+            .iter()
+            .map(|name| ((*name).to_owned(), self.counter(which, name)))
+            .filter(|(_, value)| *value > 0)
+            .collect()
+    }
+
+    /// The trace without its times, as one text.
+    pub(super) fn sequence(&self) -> Vec<String> {
+        self.trace
+            .iter()
+            .map(|line| {
+                line.split_once(' ')
+                    .map_or(line.clone(), |(_, rest)| rest.to_owned())
+            })
+            .collect()
+    }
+
+    /// The trace without times and windows.
+    pub(super) fn without_windows(&self) -> Vec<String> {
+        self.sequence()
+            .iter()
+            .map(|line| match line.split_once(" win ") {
+                Some((before, after)) => match after.split_once(' ') {
+                    Some((_, rest)) => format!("{before} {rest}"),
+                    None => before.to_owned(),
+                },
+                None => line.clone(),
+            })
+            .collect()
+    }
+
+    /// The times of segments that fit, in milliseconds.
+    pub(super) fn times(&self, fits: impl Fn(&str) -> bool) -> Vec<f64> {
+        self.trace
+            .iter()
+            .filter(|line| fits(line))
+            .filter_map(|line| line.split(' ').next()?.parse().ok())
+            .collect()
+    }
+
+    /// The one line of `ss` that contains a text.
+    pub(super) fn ss(&self, which: usize, contains: &str) -> String {
+        self.hosts[which]
+            .sockets_text()
+            .lines()
+            .find(|line| line.contains(contains))
+            .unwrap_or_default()
+            .to_owned()
+    }
+}

@@ -1,0 +1,535 @@
+//! What to send and when (`tcp_write_xmit`, `tcp_push`, Nagle's, Minshall's and the small-queue rules), and sending again
+//! (`__tcp_retransmit_skb`, `tcp_xmit_retransmit_queue`, `tcp_send_loss_probe`).
+
+use transect_config::SocketState;
+use transect_packet::TcpFlags;
+
+use super::ack::Rexmit;
+use super::clock::Context;
+use super::connection::Connection;
+use super::limited::Limit;
+use super::segment::Segment;
+use super::send_buffer::Appended;
+use super::sender::{Pending, Sender};
+use crate::counters::TcpExtCounter;
+use crate::socket::{Errno, Event};
+use crate::stack::Stack;
+
+/// Nagle's rule for one round of sending (`TCP_NAGLE_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nagle {
+    /// It holds: one small segment in flight at most (as Minshall has it).
+    On,
+    /// TCP_NODELAY.
+    Off,
+    /// TCP_CORK: no small segment at all.
+    Cork,
+}
+
+/// How much one round sends (`push_one`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Round {
+    /// All that the windows allow.
+    All,
+    /// One segment.
+    One,
+    /// One segment, even beyond the congestion window: a loss probe.
+    LossProbe,
+}
+
+impl Connection {
+    /// The rule that the program chose.
+    pub(super) fn nagle(&self) -> Nagle {
+        if self.options.cork {
+            Nagle::Cork
+        } else if self.options.no_delay {
+            Nagle::Off
+        } else {
+            Nagle::On
+        }
+    }
+
+    /// Whether a partial segment must wait (`tcp_nagle_check`).
+    fn must_wait(&self, nagle: Nagle) -> bool {
+        match nagle {
+            Nagle::Cork => true,
+            Nagle::Off => false,
+            Nagle::On => {
+                let sml = self.snd_sml;
+                self.sender.queue.packets_out > 0
+                    && self.sender.snd_una.is_before(sml)
+                    && !self.sender.snd_nxt.is_before(sml)
+            }
+        }
+    }
+
+    /// Takes bytes from a program and sends what may be sent (`tcp_sendmsg_locked`); how many found room.
+    pub(super) fn take_bytes(&mut self, stack: &mut Stack, bytes: &[u8]) -> usize {
+        self.sender.slow_start_after_idle(&mut Context::of(stack));
+        let unsent = self.send_buffer.not_sent(self.sender.snd_nxt);
+        self.sender
+            .check_application_limited(unsent, self.below > 0);
+        let mut rest = bytes;
+        let mut mss = self.current_mss(stack);
+        while !rest.is_empty() {
+            let goal = self.size_goal(stack, mss);
+            let watermark = self.watermark(stack);
+            let room = self.send_buffer.has_room(self.sender.snd_nxt, watermark);
+            let largest = self.sender.max_window;
+            let (taken, how) = self.send_buffer.append(rest, goal, largest, room);
+            rest = rest.get(taken..).unwrap_or_default();
+            if taken > 0 {
+                self.limited.start(stack.now, Limit::Busy);
+            }
+            match how {
+                Appended::All => break,
+                Appended::SegmentFull { forced, first } => {
+                    if forced {
+                        self.push_pending(stack, mss, Nagle::Off);
+                    } else if first {
+                        self.write_xmit(stack, mss, Nagle::Off, Round::One);
+                    }
+                }
+                Appended::NoSpace => {
+                    self.no_space = true;
+                    break;
+                }
+            }
+            mss = self.current_mss(stack);
+        }
+        if rest.len() < bytes.len() {
+            self.push(stack, mss);
+        }
+        bytes.len() - rest.len()
+    }
+
+    /// Behind a write (`tcp_push`).
+    fn push(&mut self, stack: &mut Stack, mss: u32) {
+        if self.send_buffer.head().is_some() {
+            self.send_buffer.mark_push();
+            let nagle = self.nagle();
+            self.push_pending(stack, mss, nagle);
+        }
+    }
+
+    /// How large a segment a write fills (`tcp_xmit_size_goal`).
+    fn size_goal(&self, stack: &Stack, mss: u32) -> u32 {
+        let gso = self.gso(stack);
+        if gso.segments <= 1 {
+            return mss;
+        }
+        let size = self.bound_to_half_window(gso.size);
+        (size / mss.max(1)).min(gso.segments).max(1) * mss
+    }
+
+    /// Sends what waits (`__tcp_push_pending_frames`).
+    pub(super) fn push_pending(&mut self, stack: &mut Stack, mss: u32, nagle: Nagle) {
+        if self.state == SocketState::Unconnected {
+            return;
+        }
+        if self.write_xmit(stack, mss, nagle, Round::All) {
+            self.check_probe_timer(stack);
+        }
+    }
+
+    /// Behind every segment: send what may be sent now, and say where there is room (`tcp_data_snd_check`).
+    pub(super) fn send_more(&mut self, stack: &mut Stack) {
+        if self.send_buffer.head().is_some() {
+            let mss = self.current_mss(stack);
+            let nagle = self.nagle();
+            self.push_pending(stack, mss, nagle);
+        }
+        self.check_space(stack);
+    }
+
+    /// A program that waits for room is told (`tcp_check_space`, `tcp_new_space`, `sk_stream_write_space`).
+    pub(super) fn check_space(&mut self, stack: &mut Stack) {
+        let largest = stack.settings.tcp.wmem[2];
+        if self.no_space {
+            self.expand_send_buffer(largest);
+            let watermark = self.watermark(stack);
+            if self.send_buffer.is_writable(self.sender.snd_nxt, watermark) {
+                self.no_space = false;
+                self.limited.end(
+                    stack.now,
+                    Limit::SendBuffer,
+                    self.send_buffer.head().is_some() || self.sender.queue.packets_out > 0,
+                );
+                if !self.orphan {
+                    stack.events.push_back(Event::Writable(self.id));
+                }
+            }
+        }
+    }
+
+    /// TCP_NOTSENT_LOWAT, or the setting.
+    fn watermark(&self, stack: &Stack) -> u32 {
+        self.options
+            .notsent_lowat
+            .unwrap_or(stack.settings.tcp.notsent_lowat)
+    }
+
+    /// The send buffer grows with the congestion window, unless that is not used up (`tcp_should_expand_sndbuf`).
+    pub(super) fn expand_send_buffer(&mut self, largest: u32) {
+        let cwnd = self.sender.congestion.snd_cwnd;
+        if self.send_buffer.locked || self.sender.in_flight() >= cwnd {
+            return;
+        }
+        let mss = self.mss_clamp.max(self.sender.mss_cache);
+        let reordering = self.sender.reordering();
+        self.send_buffer.expand(largest, mss, cwnd, reordering);
+    }
+
+    /// The send loop (`tcp_write_xmit`). True: nothing is in flight, and something waits that could not be sent.
+    pub(super) fn write_xmit(
+        &mut self,
+        stack: &mut Stack,
+        mss: u32,
+        nagle: Nagle,
+        round: Round,
+    ) -> bool {
+        let gso = self.gso(stack);
+        let most = self
+            .sender
+            .tso_segments(&Context::of(stack), mss, gso.size, gso.segments)
+            .max(1);
+        let mut sent = 0;
+        let mut cwnd_limited = false;
+        let mut window_limited = false;
+        while self.send_buffer.head().is_some() {
+            let quota = match self.sender.cwnd_quota() {
+                0 if round == Round::LossProbe => 1,
+                0 => break,
+                quota => quota,
+            }
+            .min(most);
+            let segments = self.send_buffer.count_head_segments(mss);
+            let Some(head) = self.send_buffer.head().cloned() else {
+                break;
+            };
+            if !self.fits_window(&head, mss) {
+                window_limited = true;
+                break;
+            }
+            if segments <= 1 {
+                let last = self.send_buffer.head_is_last();
+                let partial = head.len() < mss && head.flags & TcpFlags::FIN == 0;
+                if last && partial && self.must_wait(nagle) {
+                    break;
+                }
+            } else if round == Round::All {
+                let last = self.send_buffer.head_is_last();
+                let deferred = self
+                    .sender
+                    .should_defer(&Context::of(stack), &head, most, last);
+                cwnd_limited |= deferred.cwnd_limited;
+                window_limited |= deferred.rwnd_limited;
+                if deferred.defer {
+                    break;
+                }
+            }
+            let limit = if segments > 1 {
+                self.split_point(&head, mss, quota, nagle)
+            } else {
+                mss
+            };
+            if head.len() > limit {
+                self.send_buffer.split_head(limit, mss);
+            }
+            if self.is_queue_small(&head) || !self.send_head(stack, mss, &mut sent) {
+                break;
+            }
+            if round != Round::All {
+                break;
+            }
+        }
+        self.finish_round(stack, sent, (cwnd_limited, window_limited), round)
+    }
+
+    /// Sends the head; false: it did not leave.
+    fn send_head(&mut self, stack: &mut Stack, mss: u32, sent: &mut u32) -> bool {
+        let Some(mut segment) = self.send_buffer.take_head() else {
+            return false;
+        };
+        if segment.end_seq == segment.seq {
+            self.send_buffer.put_back(segment);
+            return false;
+        }
+        self.sender.stamp(&Context::of(stack), &mut segment);
+        if self.transmit(stack, &segment).is_err() {
+            self.send_buffer.put_back(segment);
+            return false;
+        }
+        // tcp_minshall_update.
+        if segment.len() < u32::from(segment.pcount.max(1)) * mss {
+            self.snd_sml = segment.end_seq;
+        }
+        *sent += u32::from(segment.pcount.max(1));
+        self.sender.sent(&mut Context::of(stack), segment);
+        true
+    }
+
+    /// What a round leaves behind.
+    fn finish_round(
+        &mut self,
+        stack: &mut Stack,
+        sent: u32,
+        (mut cwnd_limited, window_limited): (bool, bool),
+        round: Round,
+    ) -> bool {
+        let waiting = self.send_buffer.head().is_some();
+        if window_limited {
+            self.limited.start(stack.now, Limit::Window);
+        } else {
+            let busy = waiting || self.sender.queue.packets_out > 0;
+            self.limited.end(stack.now, Limit::Window, busy);
+        }
+        cwnd_limited |= self.sender.in_flight() >= self.sender.congestion.snd_cwnd;
+        if sent > 0 || cwnd_limited {
+            let no_space = self.no_space && !waiting;
+            self.sender
+                .validate_cwnd(&mut Context::of(stack), cwnd_limited, no_space);
+            if no_space {
+                self.limited.start(stack.now, Limit::SendBuffer);
+            }
+        }
+        if sent > 0 {
+            if round != Round::LossProbe {
+                self.sender
+                    .schedule_loss_probe(&mut Context::of(stack), false);
+            }
+            return false;
+        }
+        self.sender.queue.packets_out == 0 && waiting
+    }
+
+    /// The first segment of it lies in the peer's window (`tcp_snd_wnd_test`).
+    fn fits_window(&self, segment: &Segment, mss: u32) -> bool {
+        let end = if segment.len() > mss {
+            segment.seq + mss
+        } else {
+            segment.end_seq
+        };
+        !self.sender.wnd_end().is_before(end)
+    }
+
+    /// Where to cut a super-packet (`tcp_mss_split_point`).
+    fn split_point(&self, head: &Segment, mss: u32, segments: u32, nagle: Nagle) -> u32 {
+        let window = self
+            .sender
+            .wnd_end()
+            .offset_from(head.seq)
+            .max(0)
+            .cast_unsigned();
+        let most = mss.saturating_mul(segments);
+        let last = self.send_buffer.head_is_last();
+        let needed = head.len().min(window);
+        if most <= window && !last || most <= needed {
+            return most;
+        }
+        let partial = needed % mss.max(1);
+        if partial != 0 && self.must_wait(nagle) {
+            needed - partial
+        } else {
+            needed
+        }
+    }
+
+    /// So much lies below already that more would only wait there (`tcp_small_queue_check`).
+    fn is_queue_small(&self, head: &Segment) -> bool {
+        let limit =
+            (2 * u64::from(head.truesize.max(head.len()))).max(self.sender.pacing_rate >> 10);
+        self.below > limit && !self.sender.queue.segments.len() <= 1
+    }
+
+    /// Nothing is in flight but something waits: the window probes' timer (`tcp_check_probe_timer`).
+    pub(super) fn check_probe_timer(&mut self, stack: &mut Stack) {
+        if self.sender.queue.packets_out == 0 && self.sender.timer.pending.is_none() {
+            let context = Context::of(stack);
+            let rto_min = context.clock.jiffies_of(context.settings.rto_min);
+            let ticks = self.sender.rtt.rto.max(rto_min);
+            self.sender
+                .reset_timer(&context, Pending::ZeroWindowProbe, ticks);
+        }
+    }
+
+    /// Cuts segments by the size of the moment, which SACK blocks make smaller than the connection's (`tcp_current_mss`).
+    fn with_mss<T>(&mut self, mss: u32, cut: impl FnOnce(&mut Sender) -> T) -> T {
+        let usual = std::mem::replace(&mut self.sender.mss_cache, mss);
+        let result = cut(&mut self.sender);
+        self.sender.mss_cache = usual;
+        result
+    }
+
+    /// One segment again, by its place (`__tcp_retransmit_skb`).
+    pub(super) fn retransmit(
+        &mut self,
+        stack: &mut Stack,
+        seq: transect_packet::SequenceNumber,
+        segments: u32,
+    ) -> Result<(), Errno> {
+        if self.is_still_below(stack) {
+            return Err(Errno::Ealready);
+        }
+        self.route(stack).map_err(|_| Errno::Ehostunreach)?;
+        let mss = self.current_mss(stack);
+        let segment = self
+            .with_mss(mss, |sender| {
+                sender.prepare_retransmit(&mut Context::of(stack), seq, segments)
+            })
+            .map_err(|_| Errno::Eagain)?;
+        let result = self.transmit(stack, &segment);
+        self.sender
+            .retransmitted(&mut Context::of(stack), &segment, result.is_ok());
+        result
+    }
+
+    /// The first transmission is still in this host: sending it again would be in vain (`skb_still_in_host_queue`). What lies
+    /// below is known as a sum only, so this is told where there is just one segment in flight.
+    fn is_still_below(&self, stack: &mut Stack) -> bool {
+        let below = self.below > 0 && self.sender.queue.segments.len() <= 1;
+        if below {
+            self.count(stack, TcpExtCounter::TCPSpuriousRtxHostQueues);
+        }
+        below
+    }
+
+    /// Lost segments again, as far as the congestion window goes (`tcp_xmit_retransmit_queue`).
+    pub(super) fn retransmit_lost(&mut self, stack: &mut Stack) {
+        let mss = self.current_mss(stack);
+        let gso = self.gso(stack);
+        let most = self
+            .sender
+            .tso_segments(&Context::of(stack), mss, gso.size, gso.segments);
+        let Some(mut walk) = self.sender.begin_retransmit(most.max(1)) else {
+            return;
+        };
+        while let Some(segment) = self.with_mss(mss, |sender| {
+            sender.next_retransmit(&mut Context::of(stack), &mut walk)
+        }) {
+            let sent = self.transmit(stack, &segment).is_ok();
+            if !self
+                .sender
+                .walked(&mut Context::of(stack), &mut walk, &segment, sent)
+            {
+                break;
+            }
+        }
+        self.sender.end_retransmit(&mut Context::of(stack), walk);
+    }
+
+    /// What an acknowledgement asks to be sent (`tcp_xmit_recovery`).
+    pub(super) fn recover(&mut self, stack: &mut Stack, rexmit: Rexmit) {
+        match rexmit {
+            Rexmit::None => return,
+            Rexmit::New => {
+                let mss = self.current_mss(stack);
+                self.push_pending(stack, mss, Nagle::Off);
+                if self.sender.recovery.high_seq.is_before(self.sender.snd_nxt) {
+                    return;
+                }
+                self.sender.stop_frto();
+            }
+            Rexmit::Lost => {}
+        }
+        self.retransmit_lost(stack);
+    }
+
+    /// A tail loss probe (`tcp_send_loss_probe`; RFC 8985 section 7.3).
+    pub(super) fn send_loss_probe(&mut self, stack: &mut Stack) {
+        if self.sender.tlp_high_seq.is_none() {
+            let mss = self.current_mss(stack);
+            let fits = self
+                .send_buffer
+                .head()
+                .is_some_and(|head| self.fits_window(head, mss));
+            let sent = if fits {
+                let before = self.sender.queue.packets_out;
+                self.write_xmit(stack, mss, Nagle::Off, Round::LossProbe);
+                self.sender.queue.packets_out > before
+            } else if self.is_still_below(stack) {
+                false
+            } else {
+                self.send_last_again(stack, mss)
+            };
+            if sent {
+                self.sender.loss_probe_sent(&mut Context::of(stack), !fits);
+                return;
+            }
+        }
+        self.sender.rearm_rto(&mut Context::of(stack));
+    }
+
+    fn send_last_again(&mut self, stack: &mut Stack, mss: u32) -> bool {
+        let segment = self.with_mss(mss, |sender| {
+            sender.prepare_loss_probe(&mut Context::of(stack))
+        });
+        let Some(segment) = segment else {
+            return false;
+        };
+        let sent = self.transmit(stack, &segment).is_ok();
+        self.sender
+            .retransmitted(&mut Context::of(stack), &segment, sent);
+        sent
+    }
+
+    /// Packets were freed below (`tcp_wfree`, `tcp_tsq_handler`): what was held back may go.
+    pub(super) fn freed_below(&mut self, stack: &mut Stack, bytes: usize) {
+        self.below = self.below.saturating_sub(bytes as u64);
+        let sends = matches!(
+            self.state,
+            SocketState::Established
+                | SocketState::FinWait1
+                | SocketState::Closing
+                | SocketState::CloseWait
+                | SocketState::LastAck
+        );
+        if sends && self.sender.queue.packets_out > 0 && self.send_buffer.head().is_some() {
+            let mss = self.current_mss(stack);
+            let nagle = self.nagle();
+            self.write_xmit(stack, mss, nagle, Round::All);
+        }
+    }
+
+    /// A window probe, or data where the window lets some through (`tcp_write_wakeup`).
+    pub(super) fn write_wakeup(
+        &mut self,
+        stack: &mut Stack,
+        counter: TcpExtCounter,
+    ) -> Result<(), Errno> {
+        let end = self.sender.wnd_end();
+        let seq = match self.send_buffer.head() {
+            Some(head) if head.seq.is_before(end) => head.seq,
+            _ => return self.send_probe(stack, counter),
+        };
+        let mss = self.current_mss(stack);
+        let window = end.offset_from(seq).max(0).cast_unsigned();
+        self.send_buffer.count_head_segments(mss);
+        let Some(head) = self.send_buffer.head() else {
+            return Ok(());
+        };
+        let length = head.len();
+        if window < head.end_seq.offset_from(seq).max(0).cast_unsigned() || length > mss {
+            self.send_buffer.split_head(window.min(mss), mss);
+        }
+        let Some(mut segment) = self.send_buffer.take_head() else {
+            return Ok(());
+        };
+        segment.flags |= TcpFlags::PSH;
+        self.sender.stamp(&Context::of(stack), &mut segment);
+        let result = self.transmit(stack, &segment);
+        if result.is_ok() {
+            self.sender.sent(&mut Context::of(stack), segment);
+        } else {
+            self.send_buffer.put_back(segment);
+        }
+        result
+    }
+
+    /// The FIN behind everything that was written (`tcp_send_fin`).
+    pub(super) fn send_fin(&mut self, stack: &mut Stack) {
+        self.send_buffer.append_fin();
+        let mss = self.current_mss(stack);
+        self.push_pending(stack, mss, Nagle::Off);
+    }
+}
