@@ -97,6 +97,6 @@ impl crate::stack::Stack {
     /// Runs a hook (`nf_hook`): connection tracking, rules, translation. Enters and leaves the hook's point. At LOCAL_OUT,
     /// `packet.reroute` says behind it whether the route is to be looked up again.
     pub(crate) fn run_hook<H: HookKind>(&mut self, packet: Packet) -> Result<Passed<H>, Stopped> {
-        Ok(Passed::by_rules(packet))
+        self.traverse(H::HOOK, packet).map(Passed::by_rules)
     }
 }

@@ -11,6 +11,7 @@ mod input;
 mod options;
 mod output;
 mod reassembly;
+mod render;
 mod route;
 mod settings;
 
@@ -30,6 +31,8 @@ pub(crate) struct Ip {
     routes: route::Routes,
     reassembly: reassembly::Reassembly,
     settings: Option<settings::IpSettings>,
+    /// What /proc/net/stat/rt_cache shows.
+    statistics: render::RouteStatistics,
     /// Limits on ICMP messages.
     pub(crate) icmp: crate::transport::icmp::Limits,
 }
@@ -121,3 +124,6 @@ pub(crate) const fn version_of(address: IpAddr) -> IpVersion {
         IpAddr::V6(_) => IpVersion::V6,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,7 +177,7 @@ impl Stack {
     fn ipv6_disabled(&self, device: Option<DeviceId>) -> bool {
         // One that nothing was said about is on.
         let sysctls = &self.config.sysctls;
-        let device = device.and_then(|id| self.link.devices.get(id.0 as usize));
+        let device = device.and_then(|id| self.link.device(id));
         device.is_some_and(|device| sysctls.disable_ipv6(&device.name) == Some(true))
     }
 
@@ -216,6 +216,16 @@ impl Stack {
     /// What route_input refuses (`ip_error`, `ip_route_input_slow`; `ip6_pkt_drop`, `ip6_forward`).
     #[cold]
     fn refuse_route(&mut self, packet: Packet, route: InputRoute) {
+        let statistics = &mut self.ip.statistics;
+        let statistic = match route {
+            InputRoute::NotLocal | InputRoute::NoRoute => Some(&mut statistics.in_no_route),
+            InputRoute::MartianSource(_) => Some(&mut statistics.in_martian_src),
+            InputRoute::MartianDestination => Some(&mut statistics.in_martian_dst),
+            _ => None,
+        };
+        if let Some(statistic) = statistic.filter(|_| packet.version() == Some(IpVersion::V4)) {
+            *statistic = statistic.wrapping_add(1);
+        }
         let version = packet.version().unwrap_or(IpVersion::V4);
         let v4 = version == IpVersion::V4;
         let mut reason = DropReason::NotSpecified;

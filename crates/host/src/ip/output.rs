@@ -7,6 +7,7 @@ use transect_config::IpVersion;
 use transect_packet::protocol;
 use transect_path::Point;
 
+use crate::conntrack::Tracking;
 use crate::counters::IpCounter;
 use crate::drop_reason::DropReason;
 use crate::hooks::{HookKind, LocalOut, Passed, PostRouting};
@@ -24,8 +25,18 @@ impl Stack {
     /// Sending 4 to 7 and on: builds the header, passes the hooks, fragments, and hands on. An error is what the hooks or the
     /// queue said (EPERM, ENOBUFS).
     pub(crate) fn ip_output(&mut self, out: &Outgoing<'_>) -> Result<(), Errno> {
+        self.ip_output_tracked(out, Tracking::None)
+    }
+
+    /// Likewise, of a packet that is about another one, and belongs to its connection (`nf_ct_attach`).
+    pub(crate) fn ip_output_tracked(
+        &mut self,
+        out: &Outgoing<'_>,
+        tracking: Tracking,
+    ) -> Result<(), Errno> {
         let version = version_of(out.destination);
         let mut packet = self.build(out, version)?;
+        packet.tracking = tracking;
         self.begin_journey(&mut packet);
         if out.owner.is_some() {
             self.pass(&mut packet, Point::AppSend);
@@ -63,6 +74,13 @@ impl Stack {
         self.hook_local_out(packet, route)
     }
 
+    /// What the IP layer itself makes, whole (`ip_local_out`): from `route_output` on.
+    pub(crate) fn ip_local_out(&mut self, mut packet: Packet, route: &Route) -> Result<(), Errno> {
+        self.begin_journey(&mut packet);
+        self.enter(&mut packet, Point::RouteOutput);
+        self.local_out(packet, route)
+    }
+
     fn build(&mut self, out: &Outgoing<'_>, version: IpVersion) -> Result<Packet, Errno> {
         let [first, second] = out.payload;
         let payload = out.header.len() + first.len() + second.len();
@@ -84,7 +102,7 @@ impl Stack {
                     None if dont_fragment && !out.may_fragment => 0,
                     None => self.random.u16(..),
                 };
-                let ttl = out.ttl.unwrap_or_else(|| self.default_ttl(out.route));
+                let ttl = out.ttl.unwrap_or_else(|| self.hop_limit(out.route));
                 let length = (header + payload) as u16;
                 data.extend_from_slice(&[0x45, out.tos]);
                 data.extend_from_slice(&length.to_be_bytes());
@@ -96,7 +114,7 @@ impl Stack {
                 finish_ipv4_header(data.get_mut(LINK_HEADER..).unwrap_or_default());
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let ttl = out.ttl.unwrap_or_else(|| self.default_ttl(out.route));
+                let ttl = out.ttl.unwrap_or_else(|| self.hop_limit(out.route));
                 data.extend_from_slice(&[0x60 | out.tos >> 4, out.tos << 4, 0, 0]);
                 data.extend_from_slice(&(payload as u16).to_be_bytes());
                 data.extend_from_slice(&[out.protocol, ttl]);
@@ -119,7 +137,7 @@ impl Stack {
     }
 
     /// `ip4_dst_hoplimit`, `ip6_dst_hoplimit`; what goes to a group stays on the link unless the sender says otherwise.
-    fn default_ttl(&mut self, route: &Route) -> u8 {
+    pub(crate) fn hop_limit(&mut self, route: &Route) -> u8 {
         let settings = self.ip_settings();
         match route.destination {
             destination if destination.is_multicast() => 1,

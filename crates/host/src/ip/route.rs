@@ -165,6 +165,8 @@ impl Stack {
             Some(found) => *found,
             None => {
                 let found = self.look_up(key, any_source);
+                let slow = &mut self.ip.statistics.out_slow_tot;
+                *slow = slow.wrapping_add(1);
                 let routes = &mut self.ip.routes.output;
                 if routes.len() >= MOST_ROUTES {
                     routes.clear();
@@ -245,6 +247,8 @@ impl Stack {
             return *found;
         }
         let found = self.look_up_input(key);
+        let slow = &mut self.ip.statistics.in_slow_tot;
+        *slow = slow.wrapping_add(1);
         let routes = &mut self.ip.routes.input;
         if routes.len() >= MOST_ROUTES {
             routes.clear();
@@ -255,17 +259,12 @@ impl Stack {
 
     /// The device of this name.
     pub(crate) fn device_named(&self, name: &str) -> Option<DeviceId> {
-        let at = self
-            .link
-            .devices
-            .iter()
-            .position(|device| device.name == name)?;
-        u32::try_from(at).ok().map(DeviceId)
+        self.link.named(name)
     }
 
     /// A device's MTU as IP sees it, in bytes.
     fn device_mtu(&self, device: DeviceId, version: IpVersion) -> u32 {
-        let own = self.link.devices.get(device.0 as usize);
+        let own = self.link.device(device);
         let most = match version {
             IpVersion::V4 => MAX_MTU_V4,
             IpVersion::V6 => MAX_MTU_V6,
@@ -281,7 +280,7 @@ impl Stack {
         }
         let device = match key.device {
             Some(id) => {
-                let device = self.link.devices.get(id.0 as usize);
+                let device = self.link.device(id);
                 let device = device.filter(|device| device.up);
                 Some((id, device.ok_or(Errno::Enetunreach)?))
             }
@@ -303,7 +302,9 @@ impl Stack {
             mark: Some(key.mark),
             tos: key.tos,
         };
-        if version == IpVersion::V6 && destination == IpAddr::V6(Ipv6Addr::LOCALHOST) {
+        if destination.is_loopback() && self.link.device(DeviceId::LOOPBACK).is_some_and(|lo| lo.up)
+        {
+            // Whether or not the configuration lists what every host has.
             return Ok(self.local_route(destination, source));
         }
         let answer = route(&self.config, &query);
@@ -372,7 +373,7 @@ impl Stack {
                 mtu,
             } => {
                 let device = self.device_named(device).ok_or(Errno::Enetunreach)?;
-                let up = self.link.devices.get(device.0 as usize);
+                let up = self.link.device(device);
                 if !up.is_some_and(|device| device.up) {
                     return Err(Errno::Enetunreach);
                 }
@@ -442,7 +443,7 @@ impl Stack {
 
     /// A device's first address (`inet_select_addr`; for IPv6 its link-local one, by which groups are addressed).
     pub(crate) fn address_of(&self, device: DeviceId, version: IpVersion) -> Option<IpAddr> {
-        let name = &self.link.devices.get(device.0 as usize)?.name;
+        let name = &self.link.device(device)?.name;
         let addresses = self.config.addresses.as_deref().unwrap_or_default();
         let mut own = addresses.iter().filter(|address| {
             address.device == *name && address.version() == version && address.is_usable()
@@ -458,7 +459,7 @@ impl Stack {
     }
 
     fn look_up_input(&self, key: &InputKey) -> InputRoute {
-        let Some(device) = self.link.devices.get(key.device.0 as usize) else {
+        let Some(device) = self.link.device(key.device) else {
             return InputRoute::NoRoute;
         };
         let query = RouteQuery {

@@ -2,7 +2,8 @@
 //! in one batch become one packet, which stands for several.
 
 use crate::device::DeviceId;
-use crate::link::offload::{Layout, checksum_holds, finish_ip_header, make_partial};
+use crate::ip::bytes::{finish_ipv4_header, put, u32_at};
+use crate::link::offload::{Layout, checksum_holds, make_partial};
 use crate::packet::{Packet, Segmentation};
 use crate::stack::Stack;
 use transect_packet::TcpFlags;
@@ -94,9 +95,7 @@ fn flags_of(packet: &Packet, layout: Layout) -> u8 {
 }
 
 fn word_at(packet: &Packet, at: usize) -> u32 {
-    let bytes = packet.network().get(at..at + 4);
-    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-    u32::from_be_bytes(bytes.unwrap_or_default())
+    u32_at(packet.network(), at)
 }
 
 fn part(packet: &Packet, range: std::ops::Range<usize>) -> &[u8] {
@@ -190,11 +189,13 @@ fn complete(mut packet: Packet) -> Packet {
     } else {
         (2, length)
     };
-    if let Some(field) = network.get_mut(at..at + 2) {
-        field.copy_from_slice(&u16::try_from(value).unwrap_or(0).to_be_bytes());
-    }
+    put(
+        network,
+        at,
+        &u16::try_from(value).unwrap_or(0).to_be_bytes(),
+    );
     if !v6 {
-        finish_ip_header(network);
+        finish_ipv4_header(network);
     }
     if let Some(layout) = Layout::of(&packet) {
         make_partial(&mut packet, layout);

@@ -6,6 +6,7 @@ use transect_path::Point;
 
 use crate::device::DeviceId;
 use crate::drop_reason::DropReason;
+use crate::ip::bytes::{finish_ipv4_header, fold, ones_sum, put, u16_at, u32_at};
 use crate::packet::{ChecksumState, LINK_HEADER, Packet};
 use crate::stack::Stack;
 
@@ -53,49 +54,15 @@ impl Layout {
         })
     }
 
-    /// The pseudo header's sum for a transport of that many bytes (RFC 793 section 3.1, RFC 8200 section 8.1).
+    /// The pseudo header's sum for a transport of that many bytes (RFC 9293 section 3.1, RFC 8200 section 8.1).
     fn pseudo_header(&self, network: &[u8], length: usize) -> u32 {
         let addresses = if self.v6 { 8..40 } else { 12..20 };
+        let sum = ones_sum(
+            u32::from(self.protocol),
+            network.get(addresses).unwrap_or_default(),
+        );
         let length = u32::try_from(length).unwrap_or(u32::MAX);
-        let sum = add(0, network.get(addresses).unwrap_or_default());
-        sum + u32::from(self.protocol) + (length >> 16) + (length & 0xffff)
-    }
-}
-
-/// Adds 16-bit words, high byte first; an odd last byte counts as high. Folded.
-fn add(start: u32, bytes: &[u8]) -> u32 {
-    let mut sum = u64::from(start);
-    let mut words = bytes.chunks_exact(4);
-    for word in &mut words {
-        if let &[a, b, c, d] = word {
-            sum += u64::from(u32::from_be_bytes([a, b, c, d]));
-        }
-    }
-    match *words.remainder() {
-        [a] => sum += u64::from(u16::from_be_bytes([a, 0])),
-        [a, b] => sum += u64::from(u16::from_be_bytes([a, b])),
-        [a, b, c] => {
-            sum += u64::from(u16::from_be_bytes([a, b])) + u64::from(u16::from_be_bytes([c, 0]));
-        }
-        _ => {}
-    }
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    u32::try_from(sum).unwrap_or(0xffff)
-}
-
-/// The sum as 16 bits.
-fn fold(mut sum: u32) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    u16::try_from(sum).unwrap_or(u16::MAX)
-}
-
-fn put(bytes: &mut [u8], at: usize, value: [u8; 2]) {
-    if let Some(field) = bytes.get_mut(at..at.saturating_add(2)) {
-        field.copy_from_slice(&value);
+        sum + (length >> 16) + (length & 0xffff)
     }
 }
 
@@ -231,25 +198,19 @@ fn fix_headers(network: &mut [u8], layout: Layout, number: usize, from: usize, l
     let length = network.len();
     if layout.v6 {
         let payload = u16::try_from(length.saturating_sub(40)).unwrap_or(0);
-        put(network, 4, payload.to_be_bytes());
+        put(network, 4, &payload.to_be_bytes());
     } else {
         let total = u16::try_from(length).unwrap_or(0);
-        put(network, 2, total.to_be_bytes());
-        if let Some(&[high, low]) = network.get(4..6) {
-            let first = u16::from_be_bytes([high, low]);
-            let number = u16::try_from(number & 0xffff).unwrap_or(0);
-            put(network, 4, first.wrapping_add(number).to_be_bytes());
-        }
-        finish_ip_header(network);
+        put(network, 2, &total.to_be_bytes());
+        let number = u16::try_from(number & 0xffff).unwrap_or(0);
+        let identification = u16_at(network, 4).wrapping_add(number);
+        put(network, 4, &identification.to_be_bytes());
+        finish_ipv4_header(network);
     }
     let at = layout.transport;
-    if let Some(field) = network.get_mut(at + 4..at + 8)
-        && let Ok(bytes) = <[u8; 4]>::try_from(&*field)
-    {
-        let skipped = u32::try_from(from).unwrap_or(0);
-        let sequence = u32::from_be_bytes(bytes).wrapping_add(skipped);
-        field.copy_from_slice(&sequence.to_be_bytes());
-    }
+    let skipped = u32::try_from(from).unwrap_or(0);
+    let sequence = u32_at(network, at + 4).wrapping_add(skipped);
+    put(network, at + 4, &sequence.to_be_bytes());
     if let Some(flags) = network.get_mut(at + 13) {
         if !last {
             *flags &= !(TcpFlags::FIN | TcpFlags::PSH);
@@ -259,17 +220,7 @@ fn fix_headers(network: &mut [u8], layout: Layout, number: usize, from: usize, l
         }
     }
     let sum = layout.pseudo_header(network, length.saturating_sub(at));
-    put(network, layout.checksum, fold(sum).to_be_bytes());
-}
-
-/// Writes an IPv4 header's checksum (`ip_send_check`).
-pub(super) fn finish_ip_header(network: &mut [u8]) {
-    let length = network
-        .first()
-        .map_or(0, |first| usize::from(first & 0x0f) * 4);
-    put(network, 10, [0, 0]);
-    let sum = add(0, network.get(..length).unwrap_or_default());
-    put(network, 10, (!fold(sum)).to_be_bytes());
+    put(network, layout.checksum, &fold(sum).to_be_bytes());
 }
 
 /// Finishes a transport's checksum, where that was left to the device (`skb_checksum_help`). The field holds the pseudo
@@ -284,9 +235,9 @@ pub(crate) fn finish_checksum(packet: &mut Packet) {
     };
     let network = packet.network_mut();
     let length = layout.end.saturating_sub(layout.transport);
-    put(network, layout.checksum, [0, 0]);
+    put(network, layout.checksum, &[0, 0]);
     let pseudo = layout.pseudo_header(network, length);
-    let sum = add(
+    let sum = ones_sum(
         pseudo,
         network
             .get(layout.transport..layout.end)
@@ -297,7 +248,7 @@ pub(crate) fn finish_checksum(packet: &mut Packet) {
         0 => 0xffff,
         checksum => checksum,
     };
-    put(network, layout.checksum, checksum.to_be_bytes());
+    put(network, layout.checksum, &checksum.to_be_bytes());
 }
 
 /// Whether a transport's checksum holds, or is known to; for GRO, which merges nothing that is damaged.
@@ -308,7 +259,7 @@ pub(super) fn checksum_holds(packet: &Packet, layout: Layout) -> bool {
     let network = packet.network();
     let length = layout.end.saturating_sub(layout.transport);
     let pseudo = layout.pseudo_header(network, length);
-    let sum = add(
+    let sum = ones_sum(
         pseudo,
         network
             .get(layout.transport..layout.end)
@@ -323,16 +274,5 @@ pub(super) fn make_partial(packet: &mut Packet, layout: Layout) {
     let network = packet.network_mut();
     let length = layout.end.saturating_sub(layout.transport);
     let sum = fold(layout.pseudo_header(network, length));
-    put(network, layout.checksum, sum.to_be_bytes());
-}
-
-/// The checksum over an ICMPv6 message (RFC 4443 section 2.3).
-pub(super) fn icmpv6_checksum(
-    source: std::net::Ipv6Addr,
-    destination: std::net::Ipv6Addr,
-    message: &[u8],
-) -> u16 {
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    let sum = add(0, &source.octets()) + add(0, &destination.octets()) + 58 + length;
-    !fold(add(sum, message))
+    put(network, layout.checksum, &sum.to_be_bytes());
 }

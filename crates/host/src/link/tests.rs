@@ -1,5 +1,7 @@
 //! The link layer on its own: frames in, frames out, in virtual time.
 
+mod wire;
+
 use std::net::IpAddr;
 
 use transect_config::rules::RuleSet;
@@ -10,6 +12,7 @@ use transect_path::{Point, Timestamp};
 use crate::device::{DeviceId, DeviceKind, Features};
 use crate::drop_reason::DropReason;
 use crate::host::{DeviceSetup, Host, HostSetup};
+use crate::ip::bytes::finish_ipv4_header;
 use crate::packet::{ChecksumState, Packet, Segmentation};
 use crate::socket::Errno;
 
@@ -81,7 +84,7 @@ fn datagram(destination: [u8; 4], payload: usize) -> Packet {
     let length = u16::try_from(8 + payload).unwrap().to_be_bytes();
     bytes.extend([0x30, 0x39, 0, 9, length[0], length[1], 0, 0]);
     bytes.resize(28 + payload, 0xab);
-    super::offload::finish_ip_header(&mut bytes);
+    finish_ipv4_header(&mut bytes);
     let mut packet = Packet::outgoing(IpVersion::V4, &bytes, Timestamp(0));
     packet.checksum = ChecksumState::Partial;
     packet
@@ -98,7 +101,7 @@ fn segment(sequence: u32, flags: u8, payload: usize) -> Packet {
     bytes.extend([0, 0, 0, 1, 0x80, flags, 1, 0, 0, 0, 0, 0]);
     bytes.extend([1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
     bytes.extend((0..payload).map(|number| (number % 251) as u8));
-    super::offload::finish_ip_header(&mut bytes);
+    finish_ipv4_header(&mut bytes);
     let mut packet = Packet::outgoing(IpVersion::V4, &bytes, Timestamp(0));
     packet.checksum = ChecksumState::Partial;
     packet
@@ -652,7 +655,7 @@ fn gro_merges_a_batch_as_tso_cuts_it() {
     let incoming = |sequence: u32, flags: u8, payload: usize, id: u8| {
         let mut packet = segment(sequence, flags, payload);
         packet.network_mut()[4..6].copy_from_slice(&[0, id]);
-        super::offload::finish_ip_header(packet.network_mut());
+        finish_ipv4_header(packet.network_mut());
         super::neighbor::write_header(&mut packet, OWN, PEER);
         super::finish_checksum(&mut packet);
         packet

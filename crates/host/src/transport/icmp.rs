@@ -8,6 +8,7 @@ use transect_config::{IpVersion, RouteKind};
 use transect_packet::protocol;
 use transect_path::Point;
 
+use crate::conntrack::Tracking;
 use crate::counters::{Icmp6Counter, IcmpCounter, IpCounter};
 use crate::device::DeviceId;
 use crate::drop_reason::DropReason;
@@ -271,6 +272,7 @@ impl Stack {
             header,
             body: quoted,
             counted: kind,
+            tracking: packet.tracking.related(),
         };
         self.send_icmp(&route, &message);
     }
@@ -331,6 +333,7 @@ impl Stack {
             header,
             body: quoted,
             counted: kind,
+            tracking: packet.tracking.related(),
         };
         self.send_icmp(&route, &message);
     }
@@ -466,7 +469,10 @@ impl Stack {
             owner: None,
             route,
         };
-        if self.ip_output(&out).is_err() {
+        if self
+            .ip_output_tracked(&out, message.tracking.clone())
+            .is_err()
+        {
             self.count_ip(version, IpCounter::OutDiscards);
         }
     }
@@ -503,6 +509,8 @@ pub(super) struct Message<'a> {
     pub(super) body: &'a [u8],
     /// The type that it counts as.
     pub(super) counted: u8,
+    /// What an error has of the packet that it is about.
+    pub(super) tracking: Tracking,
 }
 
 fn out_counter(kind: u8) -> Option<IcmpCounter> {

@@ -4,6 +4,7 @@ use transect_config::IpVersion;
 use transect_packet::protocol;
 use transect_path::Point;
 
+use crate::conntrack::Tracking;
 use crate::counters::{Icmp6Counter, IcmpCounter};
 use crate::drop_reason::DropReason;
 use crate::host::Host;
@@ -183,7 +184,7 @@ impl Host {
                 .neighbor_discovery_input(&packet)
                 .map_err(|reason| (reason, false)),
             // Other messages that inform: groups are not kept.
-            128.. => Ok(()),
+            _ if kind >= 128 => Ok(()),
             _ => self.icmp6_error_input(received, &packet, kind, code),
         };
         self.icmp6_end(packet, fate);
@@ -308,6 +309,7 @@ impl Stack {
             header,
             body,
             counted,
+            tracking: Tracking::None,
         };
         self.send_icmp(&route, &message);
     }

@@ -56,7 +56,7 @@ fn line(socket: &Socket, stack: &Stack) -> Option<(u8, String)> {
     };
     let device = socket
         .device
-        .and_then(|id| stack.link.devices.get(id.0 as usize))
+        .and_then(|id| stack.link.device(id))
         .map(|device| device.name.as_str());
     let local = SocketAddress::new(
         socket.shown(SocketAddress::new(socket.local, 0)).address,

@@ -143,7 +143,7 @@ impl Socket {
         put(&mut header, 2, &port.to_be_bytes());
         put(&mut header, 4, &(length as u16).to_be_bytes());
         let pseudo = pseudo_header(route.source, route.destination, protocol::UDP, length);
-        let device = stack.link.devices.get(route.device.0 as usize);
+        let device = stack.link.device(route.device);
         let offload = device.is_some_and(|device| device.features.tx_checksum);
         let whole = length + IPV4_HEADER <= route.mtu as usize;
         let checksum = if offload && whole && !route.group {
@@ -265,7 +265,7 @@ impl Socket {
         bypass: bool,
     ) -> Result<usize, Errno> {
         let id = self.device.ok_or(Errno::Enxio)?;
-        let device = stack.link.devices.get(id.0 as usize).ok_or(Errno::Enxio)?;
+        let device = stack.link.device(id).ok_or(Errno::Enxio)?;
         if !device.up {
             return Err(Errno::Enetdown);
         }

@@ -11,8 +11,8 @@ use super::Update;
 use crate::counters::Icmp6Counter;
 use crate::device::DeviceId;
 use crate::drop_reason::DropReason;
+use crate::ip::bytes::{fold, ones_sum, pseudo_header, put};
 use crate::ip::{Outgoing, Route};
-use crate::link::offload::icmpv6_checksum;
 use crate::packet::{ChecksumState, Packet};
 use crate::stack::Stack;
 
@@ -106,10 +106,9 @@ impl Stack {
         destination: Ipv6Addr,
         mut message: Vec<u8>,
     ) {
-        let checksum = icmpv6_checksum(source, destination, &message);
-        if let Some(field) = message.get_mut(2..4) {
-            field.copy_from_slice(&checksum.to_be_bytes());
-        }
+        let pseudo = pseudo_header(source.into(), destination.into(), ICMPV6, message.len());
+        let checksum = !fold(ones_sum(pseudo, &message));
+        put(&mut message, 2, &checksum.to_be_bytes());
         let counter = match message.first() {
             Some(&SOLICITATION) => Icmp6Counter::OutNeighborSolicits,
             _ => Icmp6Counter::OutNeighborAdvertisements,

@@ -1,0 +1,1 @@
+//! Segments as the tracker sees them.

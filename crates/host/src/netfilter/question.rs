@@ -1,0 +1,533 @@
+//! What rules keep beside the packet: rates, counts, chances. A match of that kind is a question that only the host that runs
+//! the rules can answer (`xt_limit`, `xt_statistic`, `xt_quota`, `nft_limit`, `nft_numgen`).
+
+use std::collections::BTreeMap;
+
+use transect_config::rules::{Match, Rule, RuleSet, Statement, Table, Test};
+use transect_path::{RuleBackend, Timestamp};
+use transect_walk::netfilter::RulePlace;
+
+use super::plan::refused;
+
+/// Which question: table, rule, statement, by position.
+type Place = (usize, RulePlace, usize);
+
+/// Every question of a rule set, with what it has kept so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Questions {
+    kept: BTreeMap<Place, Question>,
+}
+
+/// The questions of one packet.
+pub(super) struct Asked<'a> {
+    kept: &'a mut BTreeMap<Place, Question>,
+    table: usize,
+    jiffies: u64,
+    hz: u32,
+    now: Timestamp,
+    length: usize,
+    random: &'a mut fastrand::Rng,
+}
+
+impl Questions {
+    /// The questions of new rules; what a rule has kept stays with it. The legacy programs load a table anew at every change,
+    /// and everything in it begins anew.
+    ///
+    /// # Errors
+    /// A match that the model cannot answer, with its rule.
+    pub(super) fn of(&self, old: &RuleSet, new: &RuleSet) -> Result<Self, String> {
+        let mut kept = BTreeMap::new();
+        for (number, table) in new.tables.iter().enumerate() {
+            let before = same_table(old, table);
+            for (place, rule) in rules(table) {
+                let found = before.and_then(|(at, table)| Some((at, same_rule(table, rule)?)));
+                for (statement, text) in unknowns(rule) {
+                    let mut question = Question::read(text).ok_or_else(|| {
+                        let chain = &table.chains[place.chain];
+                        refused(table, chain, rule, &format!("\"{text}\""))
+                    })?;
+                    if let Some((at, place)) = found
+                        && let Some(own) = self.kept.get(&(at, place, statement))
+                    {
+                        question = own.clone();
+                    }
+                    kept.insert((number, place, statement), question);
+                }
+            }
+        }
+        Ok(Questions { kept })
+    }
+
+    /// The questions of one table for one packet.
+    pub(super) fn ask<'a>(
+        &'a mut self,
+        table: usize,
+        (jiffies, hz): (u64, u32),
+        now: Timestamp,
+        length: usize,
+        random: &'a mut fastrand::Rng,
+    ) -> Asked<'a> {
+        Asked {
+            kept: &mut self.kept,
+            table,
+            jiffies,
+            hz,
+            now,
+            length,
+            random,
+        }
+    }
+}
+
+fn rules(table: &Table) -> impl Iterator<Item = (RulePlace, &Rule)> {
+    table.chains.iter().enumerate().flat_map(|(chain, own)| {
+        let rules = own.rules.iter().enumerate();
+        rules.map(move |(rule, own)| (RulePlace { chain, rule }, own))
+    })
+}
+
+fn unknowns(rule: &Rule) -> impl Iterator<Item = (usize, &str)> {
+    rule.statements
+        .iter()
+        .enumerate()
+        .filter_map(|(at, statement)| match statement {
+            Statement::Match(Match {
+                test: Test::Unknown { text },
+                ..
+            }) => Some((at, text.as_str())),
+            _ => None,
+        })
+}
+
+fn same_table<'a>(old: &'a RuleSet, table: &Table) -> Option<(usize, &'a Table)> {
+    let same = |own: &Table| {
+        (own.backend, own.family, &own.name, own.handle)
+            == (table.backend, table.family, &table.name, table.handle)
+    };
+    let found = old.tables.iter().enumerate().find(|(_, own)| same(own))?;
+    let texts = |table: &Table| -> Vec<String> {
+        rules(table).map(|(_, rule)| rule.text.clone()).collect()
+    };
+    let unchanged = table.backend != RuleBackend::IptablesLegacy || texts(found.1) == texts(table);
+    unchanged.then_some(found)
+}
+
+/// The same rule in the table as it was: by handle, or (legacy tables that did not change) by words.
+fn same_rule(table: &Table, rule: &Rule) -> Option<RulePlace> {
+    rules(table)
+        .find(|(_, own)| {
+            own.handle == rule.handle && own.number == rule.number && own.text == rule.text
+                || own.handle.is_some() && own.handle == rule.handle
+        })
+        .map(|(place, _)| place)
+}
+
+impl Asked<'_> {
+    /// Answers one question.
+    pub(super) fn answer(&mut self, at: RulePlace, statement: usize) -> bool {
+        match self.kept.get_mut(&(self.table, at, statement)) {
+            Some(Question::Rate(rate)) => rate.passes(self.jiffies, self.hz),
+            Some(Question::Bucket(bucket)) => bucket.passes(self.now, self.length),
+            Some(Question::Nth { every, count }) => {
+                *count = if *count >= *every { 0 } else { *count + 1 };
+                *count == 0
+            }
+            Some(Question::Chance {
+                threshold,
+                inverted,
+            }) => (self.random.u32(..) & 0x7fff_ffff < *threshold) != *inverted,
+            Some(Question::Quota { left }) => match left.checked_sub(self.length as u64) {
+                Some(rest) => {
+                    *left = rest;
+                    true
+                }
+                None => {
+                    *left = 0;
+                    false
+                }
+            },
+            Some(Question::Number(number)) => number.passes(self.random),
+            None => false,
+        }
+    }
+}
+
+/// One question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Question {
+    /// `-m limit`.
+    Rate(Rate),
+    /// nft's `limit`.
+    Bucket(Bucket),
+    /// `-m statistic --mode nth`: `every` is one less than typed.
+    Nth { every: u32, count: u32 },
+    /// `-m statistic --mode random`, of 2^31.
+    Chance { threshold: u32, inverted: bool },
+    /// `-m quota`, bytes.
+    Quota { left: u64 },
+    /// nft's `numgen`.
+    Number(Number),
+}
+
+/// `xt_limit`: credits that grow with the ticks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rate {
+    /// Ten-thousandths of a second for each packet (`XT_LIMIT_SCALE`).
+    average: u32,
+    burst: u32,
+    /// Credits, and the tick at which they were counted; nothing before the first packet.
+    credit: Option<(u64, u64)>,
+}
+
+/// Ten-thousandths of a second.
+const LIMIT_SCALE: u64 = 10_000;
+
+impl Rate {
+    fn passes(&mut self, jiffies: u64, hz: u32) -> bool {
+        let hz = u64::from(hz.max(1));
+        // `CREDITS_PER_JIFFY`: the power of two below what lets a day's credits fit into 32 bits.
+        let most = (u64::from(u32::MAX) / (hz * 60 * 60 * 24)).max(1);
+        let per_jiffy = 1u64 << most.ilog2();
+        let credits = |user: u64| match user > u64::from(u32::MAX) / (hz * per_jiffy) {
+            true => user / LIMIT_SCALE * hz * per_jiffy,
+            false => user * hz * per_jiffy / LIMIT_SCALE,
+        };
+        let cost = credits(u64::from(self.average));
+        let cap = credits(u64::from(self.average).saturating_mul(u64::from(self.burst)));
+        let (old, since) = self.credit.unwrap_or((cap, jiffies));
+        let grown = jiffies.saturating_sub(since).saturating_mul(per_jiffy);
+        let credit = old.saturating_add(grown).min(cap);
+        let passes = credit >= cost;
+        let left = if passes { credit - cost } else { credit };
+        self.credit = Some((left, jiffies));
+        passes
+    }
+}
+
+/// `nft_limit`: tokens are nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Bucket {
+    /// Packets or bytes in each unit of time.
+    rate: u64,
+    /// The unit, in nanoseconds.
+    unit: u64,
+    burst: u64,
+    bytes: bool,
+    /// `over`: passes what exceeds the rate.
+    over: bool,
+    /// Tokens, and when they were counted.
+    tokens: Option<(u64, Timestamp)>,
+}
+
+impl Bucket {
+    fn passes(&mut self, now: Timestamp, length: usize) -> bool {
+        let rate = self.rate.max(1);
+        let wide = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
+        let per = |amount: u64| wide(u128::from(self.unit) * u128::from(amount) / u128::from(rate));
+        let (cost, most) = match self.bytes {
+            false => (
+                self.unit / rate,
+                (self.unit / rate).saturating_mul(self.burst),
+            ),
+            true => (per(length as u64), per(rate.saturating_add(self.burst))),
+        };
+        let (old, since) = self.tokens.unwrap_or((most, now));
+        let tokens = old.saturating_add(now.0.saturating_sub(since.0)).min(most);
+        let within = tokens >= cost;
+        self.tokens = Some((if within { tokens - cost } else { tokens }, now));
+        within != self.over
+    }
+}
+
+/// `nft_numgen`, and what its number is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Number {
+    /// Counts up; else drawn.
+    counts: bool,
+    modulus: u32,
+    counter: u32,
+    negated: bool,
+    /// First and last, both included.
+    wanted: Vec<(u32, u32)>,
+}
+
+impl Number {
+    fn passes(&mut self, random: &mut fastrand::Rng) -> bool {
+        let number = match self.counts {
+            true => {
+                let next = self.counter.saturating_add(1);
+                self.counter = if next < self.modulus { next } else { 0 };
+                self.counter
+            }
+            // `reciprocal_scale`
+            false => {
+                let scaled = u64::from(random.u32(..)) * u64::from(self.modulus) >> 32;
+                u32::try_from(scaled).unwrap_or(0)
+            }
+        };
+        self.wanted
+            .iter()
+            .any(|(first, last)| (*first..=*last).contains(&number))
+            != self.negated
+    }
+}
+
+impl Question {
+    /// Reads a match in its program's words; none for one that the model cannot answer.
+    fn read(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        match words.as_slice() {
+            ["-m", "limit", options @ ..] => read_rate(options),
+            ["-m", "statistic", options @ ..] => read_statistic(options),
+            ["-m", "quota", "--quota", bytes] => Some(Question::Quota {
+                left: bytes.parse().ok()?,
+            }),
+            ["limit", "rate", rest @ ..] => read_bucket(rest),
+            [
+                "numgen",
+                mode @ ("inc" | "random"),
+                "mod",
+                modulus,
+                rest @ ..,
+            ] => {
+                let modulus: u32 = modulus.parse().ok().filter(|modulus| *modulus > 0)?;
+                let (negated, wanted) = read_comparison(rest)?;
+                Some(Question::Number(Number {
+                    counts: *mode == "inc",
+                    modulus,
+                    counter: modulus - 1,
+                    negated,
+                    wanted,
+                }))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Seconds of a unit of time, in either program's words.
+fn seconds(unit: &str) -> Option<u64> {
+    Some(match unit {
+        "second" | "sec" | "s" => 1,
+        "minute" | "min" | "m" => 60,
+        "hour" | "h" => 60 * 60,
+        "day" | "d" => 24 * 60 * 60,
+        "week" => 7 * 24 * 60 * 60,
+        _ => return None,
+    })
+}
+
+/// `--limit 5/sec --limit-burst 3`.
+fn read_rate(options: &[&str]) -> Option<Question> {
+    let (mut average, mut burst) = (LIMIT_SCALE * 60 * 60 / 3, 5);
+    for option in options.chunks(2) {
+        match option {
+            ["--limit", rate] => {
+                let (number, unit) = rate.split_once('/')?;
+                let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
+                average = LIMIT_SCALE * seconds(unit)? / number;
+            }
+            ["--limit-burst", number] => burst = number.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some(Question::Rate(Rate {
+        average: u32::try_from(average).ok()?,
+        burst,
+        credit: None,
+    }))
+}
+
+/// `--mode nth --every 3 --packet 0`, `--mode random [!] --probability 0.1`.
+fn read_statistic(options: &[&str]) -> Option<Question> {
+    match options {
+        ["--mode", "nth", "--every", every, rest @ ..] => {
+            let every: u32 = every.parse().ok().filter(|every| *every > 0)?;
+            let packet: u32 = match rest {
+                [] => 0,
+                ["--packet", packet] => packet.parse().ok().filter(|packet| *packet < every)?,
+                _ => return None,
+            };
+            Some(Question::Nth {
+                every: every - 1,
+                count: every - 1 - packet,
+            })
+        }
+        ["--mode", "random", rest @ ..] => {
+            let (inverted, text) = match rest {
+                ["--probability", text] => (false, text),
+                ["!", "--probability", text] => (true, text),
+                _ => return None,
+            };
+            let chance: f64 = text.parse().ok().filter(|p| (0.0..=1.0).contains(p))?;
+            Some(Question::Chance {
+                threshold: (chance * 2_147_483_648.0).round() as u32,
+                inverted,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// `[over] 5/second [burst 9 packets]`, `[over] 10 kbytes/second [burst 5 kbytes]`.
+fn read_bucket(words: &[&str]) -> Option<Question> {
+    let (over, words) = match words {
+        ["over", rest @ ..] => (true, rest),
+        words => (false, words),
+    };
+    let scale = |unit: &str| match unit {
+        "bytes" => Some(1),
+        "kbytes" => Some(1024),
+        "mbytes" => Some(1024 * 1024),
+        _ => None,
+    };
+    let (rate, unit, factor, rest) = match words {
+        [rate, rest @ ..] if rate.contains('/') => {
+            let (rate, unit) = rate.split_once('/')?;
+            (rate, unit, None, rest)
+        }
+        [rate, unit, rest @ ..] => {
+            let (bytes, unit) = unit.split_once('/')?;
+            (*rate, unit, Some(scale(bytes)?), rest)
+        }
+        _ => return None,
+    };
+    let burst: Option<u64> = match rest {
+        [] => None,
+        ["burst", number, "packets"] => Some(number.parse().ok()?),
+        ["burst", number, unit] => Some(number.parse::<u64>().ok()?.checked_mul(scale(unit)?)?),
+        _ => return None,
+    };
+    Some(Question::Bucket(Bucket {
+        rate: rate.parse::<u64>().ok()?.checked_mul(factor.unwrap_or(1))?,
+        unit: seconds(unit)?.checked_mul(1_000_000_000)?,
+        // `NFT_LIMIT_PKT_BURST_DEFAULT`
+        burst: burst
+            .filter(|burst| *burst > 0)
+            .unwrap_or(if factor.is_some() { 0 } else { 5 }),
+        bytes: factor.is_some(),
+        over,
+        tokens: None,
+    }))
+}
+
+/// `13`, `!= 13`, `< 5`, `0-4`, `{ 1, 2 }`.
+fn read_comparison(words: &[&str]) -> Option<(bool, Vec<(u32, u32)>)> {
+    let number = |text: &str| text.parse::<u32>().ok();
+    let range = |text: &str| match text.split_once('-') {
+        Some((first, last)) => Some((number(first)?, number(last)?)),
+        None => number(text).map(|number| (number, number)),
+    };
+    let one = |range| Some((false, vec![range]));
+    match words {
+        ["<", bound] => match number(bound)?.checked_sub(1) {
+            Some(last) => one((0, last)),
+            None => Some((false, Vec::new())),
+        },
+        ["<=", bound] => one((0, number(bound)?)),
+        [">", bound] => one((number(bound)?.checked_add(1)?, u32::MAX)),
+        [">=", bound] => one((number(bound)?, u32::MAX)),
+        ["!=", rest @ ..] => read_comparison(rest).map(|(_, wanted)| (true, wanted)),
+        ["==", rest @ ..] => read_comparison(rest),
+        ["{", inner @ .., "}"] => {
+            let parts = inner.iter().map(|word| word.trim_end_matches(','));
+            let wanted: Option<Vec<_>> = parts.filter(|word| !word.is_empty()).map(range).collect();
+            wanted.map(|wanted| (false, wanted))
+        }
+        [word] => one(range(word)?),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(text: &str, times: usize, step_milliseconds: u64) -> Vec<bool> {
+        let place = RulePlace { chain: 0, rule: 0 };
+        let question = Question::read(text).expect(text);
+        let mut questions = Questions {
+            kept: BTreeMap::from([((0, place, 0), question)]),
+        };
+        let mut random = fastrand::Rng::with_seed(7);
+        (0..times as u64)
+            .map(|n| {
+                let now = Timestamp(1_000_000_000 + n * step_milliseconds * 1_000_000);
+                let jiffies = now.0 / 4_000_000;
+                questions
+                    .ask(0, (jiffies, 250), now, 100, &mut random)
+                    .answer(place, 0)
+            })
+            .collect()
+    }
+
+    fn count(answers: &[bool]) -> usize {
+        answers.iter().filter(|yes| **yes).count()
+    }
+
+    #[test]
+    fn a_rate_lets_its_burst_pass_and_then_its_average() {
+        // All at once: the burst. Then five in every second.
+        assert_eq!(
+            count(&asked("-m limit --limit 5/sec --limit-burst 3", 100, 0)),
+            3
+        );
+        let slow = asked("-m limit --limit 5/sec --limit-burst 3", 101, 100);
+        assert_eq!(count(&slow), 3 + 50);
+        assert_eq!(
+            count(&asked("limit rate 5/second burst 3 packets", 100, 0)),
+            3
+        );
+        assert_eq!(count(&asked("limit rate over 5/second", 100, 0)), 95);
+        assert_eq!(count(&asked("limit rate 1000 bytes/second", 100, 0)), 10);
+    }
+
+    #[test]
+    fn every_third_and_the_fourteenth_of_twenty() {
+        let every = asked("-m statistic --mode nth --every 3 --packet 0", 6, 0);
+        assert_eq!(every, [true, false, false, true, false, false]);
+        let second = asked("-m statistic --mode nth --every 3 --packet 1", 6, 0);
+        assert_eq!(second, [false, true, false, false, true, false]);
+        let numbers = asked("numgen inc mod 20 13", 40, 0);
+        let hits: Vec<usize> = (0..40).filter(|at| numbers[*at]).collect();
+        assert_eq!(hits, [13, 33]);
+        assert_eq!(count(&asked("numgen inc mod 10 < 3", 30, 0)), 9);
+        assert_eq!(count(&asked("numgen inc mod 4 { 0, 2-3 }", 8, 0)), 6);
+    }
+
+    #[test]
+    fn chances_come_from_the_seed() {
+        let often = asked("-m statistic --mode random --probability 0.5", 1000, 0);
+        assert!((400..600).contains(&count(&often)));
+        assert_eq!(
+            often,
+            asked("-m statistic --mode random --probability 0.5", 1000, 0)
+        );
+        assert_eq!(
+            count(&asked(
+                "-m statistic --mode random --probability 0.0",
+                100,
+                0
+            )),
+            0
+        );
+    }
+
+    #[test]
+    fn a_quota_ends() {
+        let answers = asked("-m quota --quota 250", 4, 0);
+        assert_eq!(answers, [true, true, false, false]);
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_not_read() {
+        for text in [
+            "-m recent --set",
+            "-m hashlimit --hashlimit-upto 5/sec",
+            "ct status dnat",
+            "limit rate many/second",
+        ] {
+            assert_eq!(Question::read(text), None, "{text}");
+        }
+    }
+}

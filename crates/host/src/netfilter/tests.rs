@@ -1,0 +1,1 @@
+//! Hooks as a host runs them.
