@@ -324,7 +324,7 @@ fn rule(rule: &PolicyRule) -> Value {
         }
     }
     if let Some(length) = rule.suppress_prefix_length {
-        map.insert("suppress_prefixlength".into(), length.into());
+        map.insert("suppress_prefixlen".into(), length.into());
     }
     if let Some(group) = &rule.suppress_group {
         map.insert("suppress_ifgroup".into(), group.as_str().into());
@@ -366,7 +366,17 @@ local ::1 dev lo table local proto kernel metric 0 pref medium",
             let json = line(read.value.iter().map(route).collect());
             let again = read_routes(&json, Some(version));
             assert_eq!(again.problems, []);
-            assert_eq!(again.value, read.value);
+            // The text is each reader's own.
+            let blank = |routes: Vec<Route>| -> Vec<Route> {
+                let routes = routes.into_iter();
+                routes
+                    .map(|route| Route {
+                        text: String::new(),
+                        ..route
+                    })
+                    .collect()
+            };
+            assert_eq!(blank(again.value), blank(read.value));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Hosts joined by wires, in virtual time. The counters are those that Linux 6.18 moved when the same was done in three
 //! namespaces (client, router, server on veth pairs).
 
+mod anything;
 mod errors;
 mod fragments;
 mod sockets;

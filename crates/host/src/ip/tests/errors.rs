@@ -9,7 +9,12 @@ fn refused(world: &mut World, to: &str) -> String {
     world.ping(CLIENT, ping, to, 56).unwrap();
     world.run(0.1);
     world.close(CLIENT, ping);
-    world.moved(ROUTER)
+    let moved = world.moved(ROUTER);
+    if to.contains('.') {
+        // The limit on errors fills up again.
+        world.run(6.0);
+    }
+    moved
 }
 
 #[test]
@@ -152,6 +157,22 @@ fn errors_are_limited_by_target() {
         Some(7),
         "then one a second"
     );
+}
+
+#[test]
+fn errors_about_routes_are_limited_twice() {
+    // `ip_error` takes from the target's bucket, and ICMP takes again: of ten, two are told and one is counted as limited.
+    let mut world = world();
+    let client = world.udp(CLIENT, "10.77.0.1", 5001);
+    for _ in 0..10 {
+        world
+            .send(CLIENT, client, b"hello", Some(at("10.96.0.1", 9)))
+            .unwrap();
+    }
+    world.run(0.01);
+    let icmp = &world.hosts[ROUTER].counters().icmp;
+    assert_eq!(icmp.named("OutDestUnreachs"), Some(2));
+    assert_eq!(icmp.named("OutRateLimitHost"), Some(1));
 }
 
 #[test]
