@@ -121,7 +121,8 @@ impl Host {
     pub fn sockstat_text(&self, version: IpVersion) -> String {
         let (udp, raw) = self.transport.in_use(version);
         let (fragments, memory) = self.stack.ip.reassembly.usage(version);
-        let (tcp, orphans, time_wait) = self.tcp_in_use(version);
+        let tcp = self.tcp_in_use(version);
+        let (_, orphans, time_wait) = self.tcp.in_use();
         match version {
             IpVersion::V4 => format!(
                 "sockets: used {}\nTCP: inuse {tcp} orphan {orphans} tw {time_wait} alloc {tcp} mem 0\n\
@@ -137,22 +138,21 @@ impl Host {
 }
 
 impl Host {
-    /// TCP's sockets of one family, and of both those without an owner and those in TIME_WAIT.
-    fn tcp_in_use(&self, version: IpVersion) -> (usize, usize, usize) {
+    /// TCP's sockets of one family, but for handshakes and what is in TIME_WAIT.
+    fn tcp_in_use(&self, version: IpVersion) -> usize {
         let listed = self.tcp.render(&self.stack).join("\n");
         let sockets = transect_config::read_sockets(&listed).value;
-        let counts = |test: &dyn Fn(&transect_config::Socket) -> bool| {
-            sockets.iter().filter(|socket| test(socket)).count()
-        };
-        let waits = |socket: &transect_config::Socket| socket.state == Some(SocketState::TimeWait);
-        (
-            counts(&|socket| {
-                let of_family = socket.version.unwrap_or(IpVersion::V6) == version;
-                of_family && !waits(socket) && socket.state != Some(SocketState::SynRecv)
-            }),
-            counts(&|socket| !waits(socket) && socket.inode == Some(0)),
-            counts(&waits),
-        )
+        let of_family = sockets
+            .iter()
+            .filter(|socket| socket.version.unwrap_or(IpVersion::V6) == version);
+        of_family
+            .filter(|socket| {
+                !matches!(
+                    socket.state,
+                    Some(SocketState::TimeWait | SocketState::SynRecv)
+                )
+            })
+            .count()
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use transect_config::rules::RuleSet;
 use transect_config::{ConfigText, HostConfig, IpVersion, Sysctls};
-use transect_path::{Point, Timestamp};
+use transect_path::Timestamp;
 
 use crate::device::{DeviceId, DeviceKind, Features};
 use crate::drop_reason::DropReason;
@@ -23,15 +23,6 @@ const WIRE: u64 = 5_000;
 const CLIENT: usize = 0;
 const ROUTER: usize = 1;
 const SERVER: usize = 2;
-
-/// Points that the hooks themselves enter and leave.
-const HOOKS: [Point; 5] = [
-    Point::LocalOut,
-    Point::PostRouting,
-    Point::PreRouting,
-    Point::Forward,
-    Point::LocalIn,
-];
 
 /// One interface: name, MTU, addresses with their prefix lengths.
 struct Interface {
@@ -424,12 +415,11 @@ fn a_journey_passes_the_points_of_the_path_in_their_order() {
     let steps = death.journey.unwrap().steps;
     let mut points: Vec<String> = steps
         .iter()
-        .filter(|step| !HOOKS.contains(&step.point))
         .map(|step| format!("{}/{}", step.host, step.point))
         .collect();
     points.dedup();
     assert_eq!(
         points.join(" "),
-        "1/app_send 1/send_buffer 1/transport_output 1/route_output 1/ip_finish 1/neighbor 1/tc_egress 1/qdisc 1/tap_out 1/driver_out 1/wire_out 1/tx_completion 2/wire_in 2/nic_in 2/xdp 2/backlog 2/tap_in 2/tc_ingress 2/link_input 2/ip_input 2/route_input 2/ip_finish 2/neighbor 2/tc_egress 2/qdisc 2/tap_out 2/driver_out 2/wire_out 2/tx_completion 3/wire_in 3/nic_in 3/xdp 3/backlog 3/tap_in 3/tc_ingress 3/link_input 3/ip_input 3/route_input 3/raw_tap 3/transport_input 3/socket_lookup 3/socket_input 3/receive_buffer"
+        "1/app_send 1/send_buffer 1/transport_output 1/route_output 1/local_out 1/post_routing 1/ip_finish 1/neighbor 1/tc_egress 1/qdisc 1/tap_out 1/driver_out 1/wire_out 1/tx_completion 2/wire_in 2/nic_in 2/xdp 2/backlog 2/tap_in 2/tc_ingress 2/link_input 2/ip_input 2/pre_routing 2/route_input 2/forward 2/post_routing 2/ip_finish 2/neighbor 2/tc_egress 2/qdisc 2/tap_out 2/driver_out 2/wire_out 2/tx_completion 3/wire_in 3/nic_in 3/xdp 3/backlog 3/tap_in 3/tc_ingress 3/link_input 3/ip_input 3/pre_routing 3/route_input 3/local_in 3/raw_tap 3/transport_input 3/socket_lookup 3/socket_input 3/receive_buffer"
     );
 }
