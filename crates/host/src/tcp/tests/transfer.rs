@@ -1,1 +1,158 @@
+//! Data on established connections: small writes, windows, keepalive, what attackers send.
 
+use std::time::Duration;
+
+use super::pair::*;
+use crate::socket::{Errno, SocketOption};
+
+#[test]
+fn small_writes_wait_for_the_answer_to_the_first() {
+    let mut pair = Pair::new();
+    pair.delay = Duration::from_millis(5);
+    let listener = pair.listen(80, 10, &[]);
+    let client = pair.connect(80, &[]);
+    pair.run_for(Duration::from_millis(50));
+    let now = pair.now;
+    pair.hosts[SERVER].accept(now, listener).unwrap();
+    for _ in 0..5 {
+        pair.write(CLIENT, client, &[b'x'; 100]).unwrap();
+    }
+    pair.run_for(Duration::from_millis(100));
+    assert_eq!(
+        pair.without_windows()[3..],
+        [
+            "C P. 1:101 ack 1",
+            "S . 1 ack 101",
+            "C P. 101:501 ack 1",
+            "S . 1 ack 501",
+        ]
+    );
+}
+
+#[test]
+fn without_nagle_every_write_goes_at_once() {
+    let mut pair = Pair::new();
+    pair.delay = Duration::from_millis(5);
+    pair.listen(80, 10, &[]);
+    let client = pair.connect(80, &[SocketOption::NoDelay(true)]);
+    pair.run_for(Duration::from_millis(50));
+    for _ in 0..3 {
+        pair.write(CLIENT, client, &[b'x'; 100]).unwrap();
+    }
+    assert_eq!(
+        pair.without_windows()[3..],
+        [
+            "C P. 1:101 ack 1",
+            "C P. 101:201 ack 1",
+            "C P. 201:301 ack 1",
+        ]
+    );
+}
+
+#[test]
+fn a_cork_holds_back_what_is_no_whole_segment() {
+    let mut pair = Pair::new();
+    pair.listen(80, 10, &[]);
+    let client = pair.connect(80, &[SocketOption::Cork(true)]);
+    pair.run_for(Duration::from_millis(50));
+    pair.write(CLIENT, client, &[b'x'; 100]).unwrap();
+    pair.run_for(Duration::from_millis(150));
+    assert_eq!(pair.trace.len(), 3);
+    pair.hosts[CLIENT]
+        .set_option(client, SocketOption::Cork(false))
+        .unwrap();
+    pair.collect();
+    assert_eq!(pair.without_windows()[3..], ["C P. 1:101 ack 1"]);
+}
+
+#[test]
+fn keepalive_ends_a_connection_whose_peer_is_gone() {
+    let mut pair = Pair::new();
+    let (client, _) = pair.connected();
+    for option in [
+        SocketOption::KeepAlive(true),
+        SocketOption::KeepIdle(1),
+        SocketOption::KeepInterval(1),
+        SocketOption::KeepCount(3),
+    ] {
+        pair.hosts[CLIENT].set_option(client, option).unwrap();
+    }
+    pair.run_for(Duration::from_millis(1200));
+    assert_eq!(pair.without_windows()[3..], ["C . 0 ack 1", "S . 1 ack 1"]);
+    assert!(pair.ss(CLIENT, "ESTAB").contains("timer:(keepalive,"));
+    pair.lose(|_| true);
+    pair.run_for(Duration::from_secs(6));
+    assert_eq!(
+        pair.hosts[CLIENT].take_error(client),
+        Some(Errno::Etimedout)
+    );
+    let last = pair.without_windows();
+    assert_eq!(last.last().unwrap(), "C R. 1 ack 1 LOST");
+    assert_eq!(pair.counter(CLIENT, "TcpExtTCPKeepAlive"), 4);
+    assert_eq!(pair.counter(CLIENT, "TcpExtTCPAbortOnTimeout"), 1);
+    assert_eq!(pair.counter(CLIENT, "TcpOutRsts"), 1);
+}
+
+#[test]
+fn the_user_timeout_ends_retransmission() {
+    let mut pair = Pair::new();
+    let (client, _) = pair.connected();
+    pair.hosts[CLIENT]
+        .set_option(client, SocketOption::UserTimeout(3000))
+        .unwrap();
+    pair.lose(|_| true);
+    pair.write(CLIENT, client, b"x").unwrap();
+    pair.run_for(Duration::from_millis(2900));
+    assert_eq!(pair.hosts[CLIENT].take_error(client), None);
+    pair.run_for(Duration::from_millis(600));
+    assert_eq!(
+        pair.hosts[CLIENT].take_error(client),
+        Some(Errno::Etimedout)
+    );
+}
+
+#[test]
+fn a_peer_that_is_away_for_a_while_gets_everything() {
+    let mut pair = Pair::new();
+    let (client, server) = pair.connected();
+    pair.lose(|_| true);
+    pair.write(CLIENT, client, &[b'x'; 100]).unwrap();
+    pair.run_for(Duration::from_secs(2));
+    let line = pair.ss(CLIENT, "ESTAB");
+    assert!(line.contains("timer:(on,"), "{line}");
+    assert!(line.contains(" backoff:3 "), "{line}");
+    assert!(line.contains("unacked:1"), "{line}");
+    pair.lose(|_| false);
+    pair.run_for(Duration::from_secs(2));
+    assert_eq!(pair.read(SERVER, server).map(|bytes| bytes.len()), Ok(100));
+    assert!(!pair.ss(CLIENT, "ESTAB").contains("timer:"));
+}
+
+#[test]
+fn a_thousand_connections_in_turn_leave_nothing_behind() {
+    let mut pair = Pair::new();
+    let listener = pair.listen(80, 10, &[]);
+    for _ in 0..1000 {
+        let client = pair.connect(80, &[]);
+        pair.run_for(Duration::from_millis(1));
+        let now = pair.now;
+        let (server, _) = pair.hosts[SERVER].accept(now, listener).unwrap();
+        pair.write(CLIENT, client, b"hello").unwrap();
+        pair.run_for(Duration::from_millis(1));
+        assert_eq!(pair.read(SERVER, server), Ok(b"hello".to_vec()));
+        pair.close(SERVER, server);
+        pair.run_for(Duration::from_millis(1));
+        pair.close(CLIENT, client);
+        pair.trace.clear();
+        pair.run_for(Duration::from_millis(50));
+        while pair.hosts[CLIENT].poll_death().is_some() {}
+        while pair.hosts[SERVER].poll_death().is_some() {}
+    }
+    pair.run_for(Duration::from_secs(100));
+    pair.close(SERVER, listener);
+    for which in [CLIENT, SERVER] {
+        assert_eq!(pair.hosts[which].sockets_text(), "");
+        assert_eq!(pair.hosts[which].poll_timeout(), None);
+        assert_eq!(pair.counter(which, "TcpCurrEstab"), 0);
+    }
+}
