@@ -64,6 +64,12 @@ impl Features {
         gso: true,
         gro: false,
     };
+    /// What the device really offers of it: segmentation needs checksums (`netdev_fix_features`).
+    pub(crate) fn settled(mut self) -> Self {
+        self.tso &= self.tx_checksum;
+        self
+    }
+
     /// Nothing is left to the device.
     pub const NONE: Features = Features {
         tx_checksum: false,

@@ -12,7 +12,7 @@ use crate::journey::Journey;
 use crate::socket::SocketId;
 
 /// Room for an Ethernet header in front of every network header, as the kernel reserves it.
-pub const LINK_HEADER: usize = 14;
+pub(crate) const LINK_HEADER: usize = 14;
 
 /// What is known about the transport checksum (`ip_summed`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -133,26 +133,22 @@ impl Qdisc {
 
     /// Takes a packet in, or gives it back where there is no room (counted). A packet that stands for several and is too
     /// much for the discipline at once is to be cut first: [`Qdisc::must_cut`].
-    pub(crate) fn enqueue(&mut self, packet: Packet, length: u64) -> Result<(), Packet> {
+    pub(crate) fn enqueue(&mut self, packet: Packet, length: u64) -> Option<Packet> {
         let waiting = Waiting { packet, length };
-        let taken = match &mut self.discipline {
-            Discipline::NoQueue => Err(waiting),
+        let refused = match &mut self.discipline {
+            Discipline::NoQueue => Some(waiting),
             Discipline::PfifoFast(queue) => queue.enqueue(waiting),
             Discipline::Fifo(queue) => queue.enqueue(waiting),
             Discipline::Tbf(tbf) => tbf.enqueue(waiting),
         };
-        match taken {
-            Ok(()) => {
-                let statistics = &mut self.statistics;
-                statistics.qlen = statistics.qlen.saturating_add(1);
-                statistics.backlog = statistics.backlog.saturating_add(length);
-                Ok(())
-            }
-            Err(waiting) => {
-                self.statistics.drops = self.statistics.drops.wrapping_add(1);
-                Err(waiting.packet)
-            }
+        let statistics = &mut self.statistics;
+        if refused.is_some() {
+            statistics.drops = statistics.drops.wrapping_add(1);
+        } else {
+            statistics.qlen = statistics.qlen.saturating_add(1);
+            statistics.backlog = statistics.backlog.saturating_add(length);
         }
+        refused.map(|waiting| waiting.packet)
     }
 
     /// Whether a packet of that length on the wire, standing for several of which the longest has `segment` bytes, must be

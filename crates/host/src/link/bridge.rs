@@ -26,6 +26,14 @@ pub(super) struct Forwarding {
     learned: BTreeMap<(DeviceId, MacAddress), (DeviceId, u64)>,
 }
 
+/// The last digit of an address that no bridge forwards (`is_link_local_ether_addr`; IEEE 802.1D section 7.12.6).
+fn link_local(address: MacAddress) -> Option<u8> {
+    match address.0 {
+        [0x01, 0x80, 0xc2, 0, 0, last @ 0..=15] => Some(last),
+        _ => None,
+    }
+}
+
 /// What a bridge does with a frame.
 enum Way {
     Local,
@@ -54,12 +62,28 @@ impl Stack {
             self.drop_packet(packet, Point::LinkInput, DropReason::BridgeIngressStpState);
             return None;
         }
+        let to = destination(&packet);
+        match link_local(to) {
+            // Pause frames never leave the link.
+            Some(1) => {
+                self.drop_packet(packet, Point::LinkInput, DropReason::MacIeeeMacControl);
+                return None;
+            }
+            // Spanning tree frames are flooded while no spanning tree runs here.
+            Some(0) | None => {}
+            // Others are for the port's own host, where nobody wants IP from them.
+            Some(_) => {
+                if let Some(packet) = self.link_input(port, packet) {
+                    self.drop_packet(packet, Point::LinkInput, DropReason::NotSpecified);
+                }
+                return None;
+            }
+        }
         self.learn_address(bridge, from, port);
         if state == BridgePortState::Learning {
             self.drop_packet(packet, Point::LinkInput, DropReason::BridgeIngressStpState);
             return None;
         }
-        let to = destination(&packet);
         let promiscuous = self
             .link
             .device(bridge)

@@ -3,7 +3,7 @@
 use transect_config::TcStatistics;
 use transect_path::{Point, Timestamp};
 
-use crate::device::{DeviceId, Gate, LinkStatistics, Ring};
+use crate::device::{DeviceId, Features, Gate, LinkStatistics, Ring};
 use crate::drop_reason::DropReason;
 use crate::host::Host;
 use crate::packet::Packet;
@@ -30,6 +30,19 @@ impl Host {
     /// The device's statistics.
     pub fn statistics(&self, device: DeviceId) -> Option<LinkStatistics> {
         Some(self.stack.link.device(device)?.statistics)
+    }
+
+    /// The device's offloads, as they are in force.
+    pub fn features(&self, device: DeviceId) -> Features {
+        self.stack.device_features(device)
+    }
+
+    /// Switches offloads (`ethtool -K`). Connections that have a route look at them when they look it up again.
+    pub fn set_features(&mut self, device: DeviceId, features: Features) {
+        if let Some(device) = self.stack.link.device_mut(device) {
+            device.features = features.settled();
+        }
+        self.stack.ip.forget_routes();
     }
 
     /// Whether the other end is there. Without a carrier the device's queue is emptied, and what is sent by it dies.

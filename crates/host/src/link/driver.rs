@@ -113,7 +113,7 @@ impl Stack {
                 }
             }
         }
-        if let Err(packet) = self.link.put_on_wire(id, packet) {
+        if let Some(packet) = self.link.put_on_wire(id, packet) {
             return self.drop_in_driver(id, packet, DropReason::FullRing);
         }
         if fits { Ok(()) } else { Err(Errno::Enobufs) }

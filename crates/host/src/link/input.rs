@@ -75,7 +75,7 @@ impl Stack {
     }
 
     /// By EtherType: IP goes up, ARP is answered here, anything else dies, and the device counts it.
-    fn link_input(&mut self, id: DeviceId, mut packet: Packet) -> Option<Packet> {
+    pub(super) fn link_input(&mut self, id: DeviceId, mut packet: Packet) -> Option<Packet> {
         match packet.ethertype {
             ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => {
                 if packet.packet_type == PacketType::OtherHost {

@@ -124,7 +124,7 @@ impl Stack {
         for packet in packets {
             let length = self.wire_length(id, &packet);
             let refused = match self.link.device_mut(id) {
-                Some(device) => device.qdisc.enqueue(packet, length).err(),
+                Some(device) => device.qdisc.enqueue(packet, length),
                 None => Some(packet),
             };
             match refused {
@@ -252,13 +252,13 @@ impl Stack {
 }
 
 impl Link {
-    /// Puts a frame on the wire; false where the world does not fetch what is there.
-    pub(super) fn put_on_wire(&mut self, id: DeviceId, packet: Packet) -> Result<(), Packet> {
+    /// Puts a frame on the wire; it comes back where the world does not fetch what is there.
+    pub(super) fn put_on_wire(&mut self, id: DeviceId, packet: Packet) -> Option<Packet> {
         if self.outbox.len() >= MOST_WAITING {
-            return Err(packet);
+            return Some(packet);
         }
         self.outbox.push_back((id, packet));
-        Ok(())
+        None
     }
 }
 

@@ -130,7 +130,7 @@ fn device(config: &HostConfig, setup: &DeviceSetup) -> Result<Device, String> {
         return Err(format!("{name} cannot have the group address {mac}"));
     }
     let mut device = Device::new(name, setup.kind, mac, 1500);
-    device.features = setup.features;
+    device.features = setup.features.settled();
     apply(&mut device, link);
     if setup.kind == DeviceKind::Tun {
         device.qdisc = Qdisc::pfifo_fast(device.queue_length);

@@ -1,5 +1,6 @@
 //! The link layer on its own: frames in, frames out, in virtual time.
 
+mod any;
 mod wire;
 
 use std::net::IpAddr;
@@ -759,6 +760,11 @@ fn a_bridge_floods_learns_and_forwards() {
         deaths(&mut host),
         [(Point::LinkInput, DropReason::BridgeIngressStpState)]
     );
+    // Nor do addresses that stay on the link cross it.
+    let lldp = MacAddress([0x01, 0x80, 0xc2, 0, 0, 0x0e]);
+    host.stack.receive_frame(p0, frame(lldp, OWN));
+    assert!(host.stack.next_received().is_none());
+    assert_eq!(out(&mut host), []);
     // What the host itself sends by the bridge.
     host.stack
         .transmit(br0, frame(OWN, MacAddress([2, 0, 0, 0, 0, 0xa0])))

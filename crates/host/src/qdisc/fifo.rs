@@ -53,18 +53,18 @@ impl Fifo {
         }
     }
 
-    /// `pfifo_enqueue`, `bfifo_enqueue`.
-    pub(super) fn enqueue(&mut self, waiting: Waiting) -> Result<(), Waiting> {
+    /// `pfifo_enqueue`, `bfifo_enqueue`. What has no room comes back.
+    pub(super) fn enqueue(&mut self, waiting: Waiting) -> Option<Waiting> {
         let room = match self.limit {
             Limit::Packets(limit) => (self.queue.len() as u64) < limit,
             Limit::Bytes(limit) => self.bytes.saturating_add(waiting.length) <= limit,
         };
         if !room {
-            return Err(waiting);
+            return Some(waiting);
         }
         self.bytes = self.bytes.saturating_add(waiting.length);
         self.queue.push_back(waiting);
-        Ok(())
+        None
     }
 
     /// How long the next one is.
@@ -99,13 +99,13 @@ impl PfifoFast {
         }
     }
 
-    /// `pfifo_fast_enqueue`.
-    pub(super) fn enqueue(&mut self, waiting: Waiting) -> Result<(), Waiting> {
+    /// `pfifo_fast_enqueue`. What has no room comes back.
+    pub(super) fn enqueue(&mut self, waiting: Waiting) -> Option<Waiting> {
         let priority = (waiting.packet.priority & 15) as usize;
         let band = PRIORITY_TO_BAND.get(priority).copied().unwrap_or(1);
         match self.bands.get_mut(usize::from(band)) {
             Some(band) => band.enqueue(waiting),
-            None => Err(waiting),
+            None => Some(waiting),
         }
     }
 
@@ -134,9 +134,9 @@ mod tests {
     fn the_urgent_band_goes_first_and_each_has_its_own_limit() {
         let mut queue = PfifoFast::new(2);
         for priority in [0, 2, 6] {
-            assert!(queue.enqueue(waiting(priority, 100)).is_ok());
-            assert!(queue.enqueue(waiting(priority, 100)).is_ok());
-            assert!(queue.enqueue(waiting(priority, 100)).is_err());
+            assert!(queue.enqueue(waiting(priority, 100)).is_none());
+            assert!(queue.enqueue(waiting(priority, 100)).is_none());
+            assert!(queue.enqueue(waiting(priority, 100)).is_some());
         }
         let order: Vec<u32> = std::iter::from_fn(|| queue.dequeue())
             .map(|waiting| waiting.packet.priority)
@@ -147,20 +147,20 @@ mod tests {
     #[test]
     fn bytes_are_counted_back_when_they_leave() {
         let mut queue = Fifo::bytes(1600);
-        assert!(queue.enqueue(waiting(0, 1000)).is_ok());
-        assert!(queue.enqueue(waiting(0, 601)).is_err());
-        assert!(queue.enqueue(waiting(0, 600)).is_ok());
+        assert!(queue.enqueue(waiting(0, 1000)).is_none());
+        assert!(queue.enqueue(waiting(0, 601)).is_some());
+        assert!(queue.enqueue(waiting(0, 600)).is_none());
         assert_eq!(queue.dequeue().map(|first| first.length), Some(1000));
-        assert!(queue.enqueue(waiting(0, 1000)).is_ok());
+        assert!(queue.enqueue(waiting(0, 1000)).is_none());
         assert_eq!(queue.purge().len(), 2);
-        assert!(queue.enqueue(waiting(0, 1600)).is_ok());
+        assert!(queue.enqueue(waiting(0, 1600)).is_none());
     }
 
     #[test]
     fn packets_are_limited_by_number() {
         let mut queue = Fifo::packets(1);
-        assert!(queue.enqueue(waiting(0, 9000)).is_ok());
-        assert!(queue.enqueue(waiting(0, 1)).is_err());
+        assert!(queue.enqueue(waiting(0, 9000)).is_none());
+        assert!(queue.enqueue(waiting(0, 1)).is_some());
         assert_eq!((queue.kind(), queue.limit()), ("pfifo", 1));
     }
 }

@@ -63,10 +63,10 @@ impl Tbf {
         }
     }
 
-    /// `tbf_enqueue`.
-    pub(super) fn enqueue(&mut self, waiting: Waiting) -> Result<(), Waiting> {
+    /// `tbf_enqueue`. What has no room, or never will, comes back.
+    pub(super) fn enqueue(&mut self, waiting: Waiting) -> Option<Waiting> {
         if waiting.length > self.burst {
-            return Err(waiting);
+            return Some(waiting);
         }
         self.queue.enqueue(waiting)
     }
