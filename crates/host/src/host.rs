@@ -190,7 +190,8 @@ impl Host {
     /// Works off what waits inside of the host (softirq): received packets, and room in send buffers.
     pub(crate) fn run(&mut self) {
         loop {
-            if let Some(packet) = self.stack.next_received() {
+            let received = self.stack.next_received();
+            if let Some(packet) = received.or_else(|| self.stack.ip.next_looped()) {
                 self.ip_input(packet);
                 continue;
             }

@@ -31,6 +31,10 @@ pub(crate) struct Ip {
     routes: route::Routes,
     reassembly: reassembly::Reassembly,
     settings: Option<settings::IpSettings>,
+    /// Broadcasts that this host hears itself.
+    looped: std::collections::VecDeque<crate::packet::Packet>,
+    /// This host's broadcast addresses, once they were asked for.
+    broadcasts: Option<Vec<std::net::Ipv4Addr>>,
     /// What /proc/net/stat/rt_cache shows.
     statistics: render::RouteStatistics,
     /// Limits on ICMP messages.
@@ -42,6 +46,12 @@ impl Ip {
     pub(crate) fn forget_routes(&mut self) {
         self.routes.forget();
         self.settings = None;
+        self.broadcasts = None;
+    }
+
+    /// The next copy of what this host sent to itself among others.
+    pub(crate) fn next_looped(&mut self) -> Option<crate::packet::Packet> {
+        self.looped.pop_front()
     }
 
     /// Changes whenever a route that was looked up may no longer hold: configuration, path MTU. See

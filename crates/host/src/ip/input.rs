@@ -58,7 +58,11 @@ impl Host {
             mark: packet.mark,
             tos: tos(packet.network()),
         };
-        let route = self.stack.route_input(&key);
+        let route = match packet.packet_type {
+            // This host's own broadcast keeps the route that it was sent by.
+            PacketType::Outgoing => InputRoute::Local { group: true },
+            _ => self.stack.route_input(&key),
+        };
         self.stack.count_group(packet, route, destination);
         if let Some(option) = options::problem(packet.network()) {
             let packet = passed.into_packet();

@@ -18,7 +18,7 @@ use crate::packet::{LINK_HEADER, Packet, ethertype};
 use crate::socket::Errno;
 use crate::stack::Stack;
 
-/// The longest IPv4 packet, in bytes.
+/// The longest IPv4 packet, and the longest payload of an IPv6 packet, in bytes.
 const MAX_LENGTH: usize = 65_535;
 
 impl Stack {
@@ -40,9 +40,14 @@ impl Stack {
         self.begin_journey(&mut packet);
         if out.owner.is_some() {
             self.pass(&mut packet, Point::AppSend);
-            self.pass(&mut packet, Point::SendBuffer);
         }
-        self.pass(&mut packet, Point::TransportOutput);
+        // A raw socket has no transport: its packets join at `route_output`.
+        if !out.header.is_empty() {
+            if out.owner.is_some() {
+                self.pass(&mut packet, Point::SendBuffer);
+            }
+            self.pass(&mut packet, Point::TransportOutput);
+        }
         self.enter(&mut packet, Point::RouteOutput);
         if version == IpVersion::V6
             && packet.len() > out.route.mtu as usize
@@ -88,7 +93,12 @@ impl Stack {
             IpVersion::V4 => IPV4_HEADER,
             IpVersion::V6 => IPV6_HEADER,
         };
-        if header + payload > MAX_LENGTH {
+        let longest = match version {
+            IpVersion::V4 => MAX_LENGTH - header,
+            // The field counts what follows the header.
+            IpVersion::V6 => MAX_LENGTH,
+        };
+        if payload > longest {
             return Err(Errno::Emsgsize);
         }
         let mut data = Vec::with_capacity(LINK_HEADER + header + payload);
@@ -138,7 +148,7 @@ impl Stack {
 
     /// `ip4_dst_hoplimit`, `ip6_dst_hoplimit`; what goes to a group stays on the link unless the sender says otherwise.
     pub(crate) fn hop_limit(&mut self, route: &Route) -> u8 {
-        let settings = self.ip_settings();
+        let settings = self.known_ip_settings();
         match route.destination {
             destination if destination.is_multicast() => 1,
             IpAddr::V4(_) => settings.ttl,
@@ -196,9 +206,27 @@ impl Stack {
 
     /// POST_ROUTING, and on (`ip_output`, `ip6_output`): for what this host sends, and for what it forwards.
     pub(super) fn post_routing<H: HookKind>(&mut self, passed: Passed<H>) -> Result<(), Errno> {
+        let packet = passed.packet();
+        if packet.version() == Some(IpVersion::V4)
+            && packet.in_device.is_none()
+            && self.is_broadcast(addresses(packet.network()).1)
+        {
+            self.loop_back(packet.clone());
+        }
         match self.run_hook::<PostRouting>(passed.into_packet()) {
             Ok(passed) => self.ip_finish(passed),
             Err(stopped) => stopped.told(),
+        }
+    }
+
+    /// A broadcast's copy for this host itself, before the others get theirs (`ip_mc_output`, `dev_loopback_xmit`).
+    fn loop_back(&mut self, mut copy: Packet) {
+        copy.owner = None;
+        if let Ok(passed) = self.run_hook::<PostRouting>(copy) {
+            let mut copy = passed.into_packet();
+            copy.in_device = copy.out_device;
+            copy.checksum = crate::packet::ChecksumState::Verified;
+            self.ip.looped.push_back(copy);
         }
     }
 

@@ -10,7 +10,9 @@ use transect_path::{Point, Timestamp};
 
 use crate::counters::IpCounter;
 use crate::drop_reason::DropReason;
-use crate::ip::bytes::{FRAGMENT_HEADER, addresses, ipv4_header_length, put, tos, u16_at, u32_at};
+use crate::ip::bytes::{
+    FRAGMENT_HEADER, IPV6_HEADER, addresses, ipv4_header_length, put, tos, u16_at, u32_at,
+};
 use crate::ip::output::set_length;
 use crate::ip::version_of;
 use crate::packet::{ChecksumState, LINK_HEADER, Packet};
@@ -297,7 +299,12 @@ impl Stack {
         }
         // ECN: "not capable" beside others, or what a router marked (`ip_frag_ecn_table`).
         let header = place.header;
-        if header + length > 65_535 || ecn & 1 != 0 && ecn & 0b1110 != 0 {
+        let longest = match version {
+            IpVersion::V4 => 65_535,
+            // The field counts what follows the header, and the fragment header goes.
+            IpVersion::V6 => 65_535 + IPV6_HEADER + FRAGMENT_HEADER,
+        };
+        if header + length > longest || ecn & 1 != 0 && ecn & 0b1110 != 0 {
             self.count_ip(version, IpCounter::ReasmFails);
             self.drop_packet(whole, Point::IpInput, DropReason::NotSpecified);
             return None;
@@ -419,7 +426,7 @@ fn remove_fragment_header(packet: &mut Packet, payload: usize) {
     let start = payload.saturating_sub(FRAGMENT_HEADER);
     let network = packet.network_mut();
     let next = network.get(start).copied().unwrap_or_default();
-    let (mut at, mut offset) = (6, crate::ip::bytes::IPV6_HEADER);
+    let (mut at, mut offset) = (6, IPV6_HEADER);
     while offset < start {
         at = offset;
         let units = network.get(offset + 1).copied().unwrap_or_default();

@@ -19,7 +19,7 @@ use crate::socket::Errno;
 use crate::stack::Stack;
 
 /// Look-ups that are kept for each direction. Beyond that all are forgotten: they can be made again.
-const MOST_ROUTES: usize = 16_384;
+const MOST_ROUTES: usize = 65_536;
 /// Destinations whose path MTU is kept (`FNHE_HASH_SIZE` times `FNHE_RECLAIM_DEPTH`).
 const MOST_PATH_MTUS: usize = 10_240;
 /// `ip_rt_mtu_expires`, `ip6_rt_mtu_expires`.
@@ -195,8 +195,12 @@ impl Stack {
 
     /// The settings of IP.
     pub(crate) fn ip_settings(&mut self) -> IpSettings {
-        *self
-            .ip
+        *self.known_ip_settings()
+    }
+
+    /// The same, without a copy.
+    pub(crate) fn known_ip_settings(&mut self) -> &IpSettings {
+        self.ip
             .settings
             .get_or_insert_with(|| IpSettings::read(&self.settings))
     }
@@ -206,13 +210,18 @@ impl Stack {
         let Ok(route) = self.route(key) else {
             return;
         };
-        if route.mtu <= mtu && !route.mtu_locked {
+        let known = self.ip.routes.path_mtus.get(&route.destination);
+        let fresh = known.is_some_and(|known| self.now + PATH_MTU_EXPIRES / 2 < known.expires);
+        if mtu > route.mtu || mtu == route.mtu && (fresh || known.is_none()) {
+            return;
+        }
+        if route.destination.is_ipv6() && mtu < LEAST_PATH_MTU_V6 {
+            // RFC 8201 section 4: not believed.
             return;
         }
         let (mtu, locked) = match version_of(route.destination) {
             IpVersion::V4 if mtu < LEAST_PATH_MTU_V4 => (route.mtu.min(LEAST_PATH_MTU_V4), true),
-            IpVersion::V4 => (mtu, false),
-            IpVersion::V6 => (mtu.max(LEAST_PATH_MTU_V6), false),
+            _ => (mtu, false),
         };
         let now = self.now;
         let expires = now + PATH_MTU_EXPIRES;
@@ -260,6 +269,26 @@ impl Stack {
     /// The device of this name.
     pub(crate) fn device_named(&self, name: &str) -> Option<DeviceId> {
         self.link.named(name)
+    }
+
+    /// The broadcast addresses of this host's networks.
+    pub(crate) fn broadcasts(&mut self) -> &[Ipv4Addr] {
+        let config = &self.config;
+        self.ip.broadcasts.get_or_insert_with(|| {
+            let addresses = config.addresses.as_deref().unwrap_or_default();
+            addresses
+                .iter()
+                .filter(|own| own.local.is_ipv4())
+                .flat_map(|own| {
+                    let told = own.broadcast.and_then(|address| match address {
+                        IpAddr::V4(address) => Some(address),
+                        IpAddr::V6(_) => None,
+                    });
+                    [told, own.prefix().directed_broadcast()]
+                })
+                .flatten()
+                .collect()
+        })
     }
 
     /// A device's MTU as IP sees it, in bytes.

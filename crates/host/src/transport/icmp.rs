@@ -204,21 +204,11 @@ impl Stack {
     }
 
     /// A broadcast address of this host's networks, or 255.255.255.255.
-    pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_broadcast(&mut self, address: IpAddr) -> bool {
         let IpAddr::V4(address) = address else {
             return false;
         };
-        address.is_broadcast()
-            || self
-                .config
-                .addresses
-                .as_deref()
-                .unwrap_or_default()
-                .iter()
-                .any(|own| {
-                    own.broadcast == Some(address.into())
-                        || own.local.is_ipv4() && own.prefix().directed_broadcast() == Some(address)
-                })
+        address.is_broadcast() || self.broadcasts().contains(&address)
     }
 
     fn send_error_v4(&mut self, packet: &Packet, target: Target, kind: u8, code: u8, info: u32) {

@@ -94,7 +94,11 @@ impl Socket {
         let length = ip_header + header.len() + payload.len();
         let insists = matches!(self.discover, 2 | 3);
         let fits = length <= route.mtu as usize;
-        if length > MAX_DATAGRAM || insists && !fits {
+        let longest = match version {
+            IpVersion::V4 => MAX_DATAGRAM,
+            IpVersion::V6 => MAX_DATAGRAM + IPV6_HEADER,
+        };
+        if length > longest || insists && !fits {
             return Err(Errno::Emsgsize);
         }
         let discovers = self.discover == 1 && !route.mtu_locked;

@@ -218,6 +218,59 @@ fn what_cannot_be_sent_is_refused() {
 }
 
 #[test]
+fn a_broadcast_is_heard_by_its_sender_too() {
+    let mut world = world();
+    let client = world.udp(CLIENT, "0.0.0.0", 7777);
+    let router = world.udp(ROUTER, "0.0.0.0", 7777);
+    world.option(CLIENT, client, SocketOption::Broadcast(true));
+    for to in ["10.77.0.255", "255.255.255.255"] {
+        world
+            .send(CLIENT, client, b"hello", Some(at(to, 7777)))
+            .unwrap();
+    }
+    world.run(0.1);
+    assert_eq!(
+        world.receive(CLIENT, client),
+        Ok((b"hello".to_vec(), at("10.77.0.1", 7777)))
+    );
+    assert_eq!(world.receive(ROUTER, router).unwrap().0, b"hello");
+    assert_eq!(
+        world.moved(CLIENT),
+        "IpInReceives+2 IpInDelivers+2 IpOutRequests+2 IpOutTransmits+2 UdpInDatagrams+1 UdpOutDatagrams+2 IpExtInBcastPkts+2 IpExtOutBcastPkts+2 IpExtInOctets+66 IpExtOutOctets+66 IpExtInBcastOctets+66 IpExtOutBcastOctets+66 IpExtInNoECTPkts+2"
+    );
+}
+
+#[test]
+fn the_longest_datagrams_go_and_come() {
+    let mut world = world();
+    for (to, longest) in [("10.78.0.2", 65_507), ("fd78::2", 65_527)] {
+        let any = if to.contains(':') { "::" } else { "0.0.0.0" };
+        let server = world.udp(SERVER, any, 5000);
+        let client = world.udp(CLIENT, any, 5001);
+        let payload: Vec<u8> = (0..longest).map(|at| (at % 251) as u8).collect();
+        let to = Some(at(to, 5000));
+        assert_eq!(world.send(CLIENT, client, &payload, to), Ok(longest));
+        world.run(0.1);
+        if let Err(error) = world
+            .receive(SERVER, server)
+            .map(|(bytes, _)| assert!(bytes == payload))
+        {
+            // The first ones were too big for the router's link.
+            assert_eq!(error, Errno::Eagain);
+            assert_eq!(world.send(CLIENT, client, &payload, to), Ok(longest));
+            world.run(0.1);
+            assert!(world.receive(SERVER, server).unwrap().0 == payload);
+        }
+        assert_eq!(
+            world.send(CLIENT, client, &vec![0; longest + 1], to),
+            Err(Errno::Emsgsize)
+        );
+        world.close(SERVER, server);
+        world.close(CLIENT, client);
+    }
+}
+
+#[test]
 fn this_host_is_reached_by_lo() {
     let mut world = world();
     for (address, from) in [
