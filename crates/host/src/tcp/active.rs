@@ -18,12 +18,14 @@ use crate::packet::Packet;
 use crate::socket::Event;
 use crate::stack::Stack;
 
+/// `TCP_MIN_MSS`.
+const LEAST_MSS: u32 = 88;
+
 impl Connection {
     /// Sends the first SYN (`tcp_connect`). What the layers below say of it is no error: the time-out sends it again.
     pub(super) fn connect(&mut self, stack: &mut Stack, route: Route) {
         self.route = Some(route);
         self.set_state(stack, SocketState::SynSent);
-        self.mss_clamp = u32::from(u16::MAX);
         if let Some(own) = self.options.max_segment {
             self.mss_clamp = u32::from(own);
         }
@@ -36,7 +38,7 @@ impl Connection {
         let scales = stack.settings.tcp.window_scaling;
         self.receive
             .select_initial_window(&Context::of(stack), mss, scales, false);
-        self.send_buffer.write_seq = self.iss + 1;
+        self.receive.rcv_mss = LEAST_MSS;
         let clock = Self::clock(stack);
         self.sender.retrans_stamp = clock.ms();
         let mut flags = TcpFlags::SYN;
@@ -126,9 +128,8 @@ impl Connection {
         let options = &segment.options;
         self.irs = segment.seq;
         if let Some(mss) = options.mss.filter(|mss| *mss > 0) {
-            self.mss_clamp = self.mss_clamp.min(u32::from(mss));
-        } else {
-            self.mss_clamp = self.mss_clamp.min(super::connection::MSS_DEFAULT);
+            let own = self.options.max_segment.unwrap_or(u16::MAX);
+            self.mss_clamp = u32::from(mss.min(own));
         }
         self.sender.sack = options.sack_permitted && settings.sack;
         self.receive.sack = self.sender.sack;

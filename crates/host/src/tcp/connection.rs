@@ -194,7 +194,7 @@ impl Connection {
             ecn: Ecn::default(),
             wscale_ok: false,
             snd_wscale: 0,
-            mss_clamp: 65_535,
+            mss_clamp: MSS_DEFAULT,
             advmss: MSS_DEFAULT,
             path_mtu: PathMtu::default(),
             snd_sml: iss,
@@ -366,9 +366,10 @@ impl Connection {
         (stack.now.0 / 1_000_000_000).max(1)
     }
 
-    /// Bytes of every header without a SYN's options (`tcp_header_len`).
-    pub(super) fn header_length(&self) -> u32 {
-        if self.timestamps.ok { 32 } else { 20 }
+    /// Bytes of every header without a SYN's options (`tcp_header_len`). While the SYN is on its way timestamps are hoped for.
+    pub(super) fn header_length(&self, settings: &TcpSettings) -> u32 {
+        let hoped = self.state == SocketState::SynSent && settings.timestamps != 0;
+        if self.timestamps.ok || hoped { 32 } else { 20 }
     }
 
     /// When something is to be done for it next.

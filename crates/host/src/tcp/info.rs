@@ -331,6 +331,7 @@ impl Listener {
                 .as_deref()
                 .unwrap_or(&settings.congestion_control),
         );
+        numbers(&mut line, [("unacked", self.accept.len() as u64)]);
         line
     }
 

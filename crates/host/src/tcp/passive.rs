@@ -551,6 +551,12 @@ impl Connection {
         self.sync_mss(&stack.settings.tcp, route.mtu);
         self.advmss = self.advertised_mss(&route);
         let again = request.retransmits > 0;
+        self.sender.total_retrans = u32::from(request.retransmits);
+        self.sender.total_rto = u16::from(request.timeouts);
+        if request.timeouts > 0 {
+            self.sender.recovery.undo_marker = Some(request.snt_isn);
+        }
+        self.sender.recovery.echo = self.echo(segment);
         self.sender
             .synack_rtt(&Context::of(stack), request.sent_us, again);
         if self.options.keep_alive {

@@ -1,6 +1,7 @@
 //! Two hosts on a link, in virtual time: what Linux puts on the wire, and what its counters say. The expected sequences are
 //! those of Linux 6.18 between two namespaces on a veth pair (cubic).
 
+mod attacks;
 mod closing;
 mod handshake;
 mod loss;

@@ -118,7 +118,7 @@ impl Connection {
         if gso.segments <= 1 {
             return mss;
         }
-        let size = self.bound_to_half_window(gso.size);
+        let size = self.bound_to_half_window(&stack.settings.tcp, gso.size);
         (size / mss.max(1)).min(gso.segments).max(1) * mss
     }
 

@@ -19,9 +19,14 @@ fn an_orphan_whose_peer_fell_silent_tries_for_107_seconds() {
     pair.run_for(Duration::from_secs(200));
     // linux.md: 10 FINs; .208 (tail loss probe) .208 .416 .828 1.664 3.392 6.656 13.312 27.648 s; gone at 107.74 s.
     let fins = pair.times(|line| line.contains("C F."));
-    let seen = [208.0, 208.0, 416.0, 828.0, 1664.0, 3392.0, 6656.0, 13312.0, 27648.0];
+    let seen = [
+        208.0, 208.0, 416.0, 828.0, 1664.0, 3392.0, 6656.0, 13312.0, 27648.0,
+    ];
     for (gap, seen) in gaps(&fins).iter().zip(seen) {
-        assert!((gap - seen).abs() <= seen * 0.125, "{gap} ms instead of {seen}");
+        assert!(
+            (gap - seen).abs() <= seen * 0.125,
+            "{gap} ms instead of {seen}"
+        );
     }
     assert_eq!(fins.len(), 10);
     assert_eq!(pair.counter(CLIENT, "TcpExtTCPAbortOnTimeout"), 1);

@@ -94,7 +94,10 @@ fn gaps(times: &[f64]) -> Vec<f64> {
 fn close_to(gaps: &[f64], seen: &[f64]) {
     assert_eq!(gaps.len(), seen.len(), "{gaps:?}");
     for (gap, seen) in gaps.iter().zip(seen) {
-        assert!((gap - seen).abs() <= seen * 0.125, "{gap} ms instead of {seen}");
+        assert!(
+            (gap - seen).abs() <= seen * 0.125,
+            "{gap} ms instead of {seen}"
+        );
     }
 }
 
@@ -108,7 +111,9 @@ fn a_syn_that_nobody_answers_is_sent_eleven_times() {
     pair.run_for(Duration::from_secs(2));
     let times = pair.times(|line| line.contains("C S 0"));
     // linux.md.
-    let seen = [1024.0, 1024.0, 1024.0, 1024.0, 1024.0, 2016.0, 4224.0, 8192.0, 16128.0, 33536.0];
+    let seen = [
+        1024.0, 1024.0, 1024.0, 1024.0, 1024.0, 2016.0, 4224.0, 8192.0, 16128.0, 33536.0,
+    ];
     close_to(&gaps(&times), &seen);
     assert_eq!(
         pair.hosts[CLIENT].take_error(client),
@@ -193,12 +198,18 @@ fn a_full_syn_queue_answers_with_cookies() {
     assert_eq!(pair.read(SERVER, server), Ok(b"hello".to_vec()));
     // Timestamps told the options.
     let line = pair.ss(SERVER, "ESTAB");
-    assert!(line.contains(" ts sack ") && line.contains("wscale:10,10"), "{line}");
+    assert!(
+        line.contains(" ts sack ") && line.contains("wscale:10,10"),
+        "{line}"
+    );
 }
 
 #[test]
 fn without_cookies_a_full_syn_queue_drops() {
-    let mut pair = Pair::with(crate::device::Features::VETH, &[("net.ipv4.tcp_syncookies", "0")]);
+    let mut pair = Pair::with(
+        crate::device::Features::VETH,
+        &[("net.ipv4.tcp_syncookies", "0")],
+    );
     pair.listen(80, 1, &[]);
     pair.lose(|frame| frame.from == SERVER);
     pair.connect(80, &[]);

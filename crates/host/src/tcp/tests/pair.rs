@@ -10,6 +10,7 @@ use transect_path::Timestamp;
 
 use crate::device::{DeviceId, DeviceKind, Features};
 use crate::host::{DeviceSetup, Host, HostSetup};
+use crate::ip::bytes::{finish_ipv4_header, fold, ones_sum, pseudo_header};
 use crate::packet::Packet;
 use crate::socket::{Errno, Event, SocketAddress, SocketId, SocketKind, SocketOption};
 
@@ -22,6 +23,35 @@ pub(super) struct Frame<'a> {
     pub(super) from: usize,
     pub(super) number: usize,
     pub(super) tcp: TcpHeader<'a>,
+}
+
+/// A segment to be made.
+pub(super) struct Craft<'a> {
+    pub(super) from: u16,
+    pub(super) to: u16,
+    pub(super) seq: i32,
+    pub(super) ack: i32,
+    pub(super) flags: u8,
+    pub(super) window: u16,
+    pub(super) options: &'a [u8],
+    pub(super) payload: &'a [u8],
+    pub(super) damaged: bool,
+}
+
+impl Craft<'_> {
+    pub(super) const fn new(from: u16, seq: i32, ack: i32, flags: u8) -> Self {
+        Craft {
+            from,
+            to: 80,
+            seq,
+            ack,
+            flags,
+            window: 1000,
+            options: &[],
+            payload: &[],
+            damaged: false,
+        }
+    }
 }
 
 type Lose = Box<dyn FnMut(&Frame<'_>) -> bool>;
@@ -203,6 +233,53 @@ impl Pair {
     pub(super) fn close(&mut self, which: usize, id: SocketId) {
         self.hosts[which].close(self.now, id);
         self.collect();
+    }
+
+    /// A segment that nobody sent arrives at the server, from the client's address: relative numbers, as the trace writes them.
+    pub(super) fn inject(&mut self, craft: &Craft<'_>) {
+        let key = (CLIENT, craft.from, craft.to);
+        let zero = SequenceNumber(0);
+        let own = *self.origins.get(&key).unwrap_or(&zero);
+        let other = *self
+            .origins
+            .get(&(SERVER, craft.to, craft.from))
+            .unwrap_or(&zero);
+        let mut tcp = Vec::new();
+        tcp.extend(craft.from.to_be_bytes());
+        tcp.extend(craft.to.to_be_bytes());
+        tcp.extend(own.0.wrapping_add_signed(craft.seq).to_be_bytes());
+        tcp.extend(other.0.wrapping_add_signed(craft.ack).to_be_bytes());
+        let header = 20 + craft.options.len();
+        tcp.extend([((header / 4) as u8) << 4, craft.flags]);
+        tcp.extend(craft.window.to_be_bytes());
+        tcp.extend([0; 4]);
+        tcp.extend(craft.options);
+        tcp.extend(craft.payload);
+        let addresses = [Self::address(CLIENT, 0), Self::address(SERVER, 0)];
+        let pseudo = pseudo_header(addresses[0].address, addresses[1].address, 6, tcp.len());
+        let sum = !fold(ones_sum(pseudo, &tcp)) ^ u16::from(craft.damaged);
+        tcp[16..18].copy_from_slice(&sum.to_be_bytes());
+        let mut ip = vec![0x45, 0];
+        ip.extend(((20 + tcp.len()) as u16).to_be_bytes());
+        ip.extend([0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        finish_ipv4_header(&mut ip);
+        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+        frame.extend(ip);
+        frame.extend(tcp);
+        self.hosts[SERVER].handle_frame(self.now, ETH0, Packet::from_frame(frame));
+        self.collect();
+    }
+
+    /// The client's port, and the first timestamps option's value of a segment of its own at the server's moment.
+    pub(super) fn client_port(&self, id: SocketId) -> u16 {
+        self.hosts[CLIENT].local_address(id).unwrap().port
+    }
+
+    /// What died on a host since the last time, with its reason.
+    pub(super) fn deaths(&mut self, which: usize) -> Vec<String> {
+        std::iter::from_fn(|| self.hosts[which].poll_death())
+            .map(|death| format!("{} {}", death.point.id(), death.reason.id()))
+            .collect()
     }
 
     /// Takes in what the hosts have to send and to tell.
