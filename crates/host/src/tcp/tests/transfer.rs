@@ -156,3 +156,42 @@ fn a_thousand_connections_in_turn_leave_nothing_behind() {
         assert_eq!(pair.counter(which, "TcpCurrEstab"), 0);
     }
 }
+
+#[test]
+fn an_idle_connection_takes_less_than_two_kibibytes() {
+    let size = std::mem::size_of::<crate::tcp::connection::Connection>();
+    // With its entries in the tables and its buffers empty.
+    assert!(size < 1536, "{size} bytes");
+}
+
+#[test]
+fn ipv6_and_ipv4_on_one_listener() {
+    use crate::socket::{SocketAddress, SocketKind};
+    use std::net::Ipv6Addr;
+    use transect_config::IpVersion;
+    let mut pair = Pair::new();
+    let now = pair.now;
+    let host = &mut pair.hosts[SERVER];
+    let listener = host.socket(SocketKind::Tcp, IpVersion::V6).unwrap();
+    host.bind(listener, SocketAddress::new(Ipv6Addr::UNSPECIFIED, 80))
+        .unwrap();
+    host.listen(now, listener, 5).unwrap();
+    let host = &mut pair.hosts[CLIENT];
+    let six = host.socket(SocketKind::Tcp, IpVersion::V6).unwrap();
+    let peer = SocketAddress::new("fd00::2".parse::<Ipv6Addr>().unwrap(), 80);
+    assert_eq!(host.connect(now, six, peer), Err(Errno::Einprogress));
+    pair.collect();
+    pair.connect(80, &[]);
+    pair.run_for(Duration::from_millis(10));
+    let now = pair.now;
+    let (server, from) = pair.hosts[SERVER].accept(now, listener).unwrap();
+    assert_eq!(from.address, "fd00::1".parse::<Ipv6Addr>().unwrap());
+    pair.hosts[SERVER].accept(now, listener).unwrap();
+    assert!(pair.ss(SERVER, "LISTEN").starts_with("tcp LISTEN 0 5 *:80 *:* "));
+    assert!(pair.ss(SERVER, "[::ffff:10.0.0.2]:80 [::ffff:10.0.0.1]:").contains("ESTAB"));
+    let line = pair.ss(CLIENT, "[fd00::2]:80");
+    assert!(line.contains("mss:1428 pmtu:1500") && line.contains("advmss:1428"), "{line}");
+    pair.write(CLIENT, six, b"six").unwrap();
+    pair.run_for(Duration::from_millis(10));
+    assert_eq!(pair.read(SERVER, server), Ok(b"six".to_vec()));
+}
