@@ -4,6 +4,7 @@
 mod attacks;
 mod closing;
 mod handshake;
+mod local_drops;
 mod loss;
 mod pair;
 mod transfer;

@@ -282,6 +282,44 @@ impl Pair {
             .collect()
     }
 
+    /// Changes a host's rules by a command line.
+    pub(super) fn rule(&mut self, which: usize, command: &str) {
+        let words: Vec<String> = command.split(' ').map(str::to_owned).collect();
+        self.hosts[which]
+            .change_rules(self.now, |rules| {
+                transect_config::rules::apply_command(rules, &words)
+            })
+            .unwrap();
+    }
+
+    /// An ICMP message tells the client that its oldest segment did not fit.
+    pub(super) fn too_big(&mut self, id: SocketId, mtu: u32) {
+        let (local, peer) = (
+            self.hosts[CLIENT].local_address(id).unwrap(),
+            Self::address(SERVER, 80),
+        );
+        let una = self.origins[&(CLIENT, local.port, 80)] + 1;
+        let mut transport = Vec::new();
+        transport.extend(local.port.to_be_bytes());
+        transport.extend(peer.port.to_be_bytes());
+        transport.extend(una.0.to_be_bytes());
+        let host = &mut self.hosts[CLIENT];
+        host.begin(self.now);
+        let error = crate::tcp::IcmpError {
+            reporter: peer.address,
+            source: local.address,
+            destination: peer.address,
+            transport: &transport,
+            kind: 3,
+            code: 4,
+            mtu,
+            device: Some(ETH0),
+        };
+        host.tcp.handle_icmp(&mut host.stack, &error);
+        host.run();
+        self.collect();
+    }
+
     /// Takes in what the hosts have to send and to tell.
     pub(super) fn collect(&mut self) {
         for which in [CLIENT, SERVER] {
