@@ -9,7 +9,7 @@ use transect_path::Timestamp;
 use super::clock::{Clock, Context, Timer};
 use super::connection::Connection;
 use super::incoming::Incoming;
-use super::receive_buffer::Queued;
+use super::receive_buffer::{Pushed, Queued};
 use crate::counters::TcpExtCounter;
 use crate::stack::Stack;
 
@@ -114,6 +114,11 @@ impl AckState {
         self.quick > 0 && !self.in_pingpong()
     }
 
+    /// The receive buffer ran short (`quick = 0`).
+    pub(super) fn stop_quick(&mut self) {
+        self.quick = 0;
+    }
+
     /// The next deadline of delayed and compressed ACKs.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         let delayed = self.delayed.then(|| self.timer.fires()).flatten();
@@ -173,17 +178,8 @@ impl Connection {
     }
 
     /// Data came in order (`tcp_event_data_recv`): the delayed ACK's estimate.
-    pub(super) fn data_received(&mut self, clock: &Clock, segment: &Incoming) {
+    pub(super) fn data_received(&mut self, clock: &Clock) {
         self.acks.scheduled = true;
-        let (length, mss) = (segment.length, self.receive.rcv_mss);
-        let push = segment.flags.psh();
-        // tcp_measure_rcv_mss: a short segment, or a full one that says it is the last, ends what the peer wrote.
-        if length < mss {
-            self.acks.pushed_twice |= self.acks.pushed;
-            self.acks.pushed = true;
-        } else if length == mss && push {
-            self.acks.pushed = true;
-        }
         let now = clock.jiffies();
         let minimum = clock.jiffies_of(DELACK_MIN);
         let rto = self.sender.rtt.rto;
@@ -205,8 +201,17 @@ impl Connection {
 
     /// What the receive buffer asks for.
     pub(super) fn note_queued(&mut self, clock: &Clock, segment: &Incoming, queued: &Queued) {
+        // tcp_measure_rcv_mss: a short segment, or a full one that says it is the last, ends what the peer wrote.
+        self.acks.pushed_twice |= self.acks.pushed && queued.pushed == Pushed::Again;
+        self.acks.pushed |= queued.pushed != Pushed::No;
         if queued.received > 0 {
-            self.data_received(clock, segment);
+            self.data_received(clock);
+        }
+        if queued.clear_quick {
+            self.acks.quick = 0;
+        }
+        if queued.one_quick {
+            self.acks.quick |= 1;
         }
         self.acks.scheduled |= queued.schedule_ack;
         self.acks.now |= queued.ack_now;
@@ -317,6 +322,16 @@ impl Connection {
         self.acks.timer.set(&clock, timeout);
     }
 
+    /// One ACK for all that were held back (`tcp_sack_compress_send_ack`).
+    pub(super) fn send_compressed_ack(&mut self, stack: &mut Stack) {
+        self.acks.compressed_until = None;
+        if self.acks.compressed > 0 {
+            // The ACK that goes out now is not one of those that were spared.
+            self.acks.compressed -= 1;
+            self.send_ack(stack);
+        }
+    }
+
     /// Delayed and compressed ACKs that are due (`tcp_delack_timer_handler`, `tcp_compressed_ack_kick`).
     pub(super) fn ack_timers(&mut self, stack: &mut Stack) {
         let clock = Self::clock(stack);
@@ -325,12 +340,7 @@ impl Connection {
             .compressed_until
             .is_some_and(|until| until <= stack.now)
         {
-            self.acks.compressed_until = None;
-            if self.acks.compressed > 0 {
-                // The ACK that goes out now is not one of those that were spared.
-                self.acks.compressed -= 1;
-                self.send_ack(stack);
-            }
+            self.send_compressed_ack(stack);
         }
         if !self.acks.delayed || !self.acks.timer.take_due(&clock) {
             return;

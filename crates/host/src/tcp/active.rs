@@ -37,7 +37,7 @@ impl Connection {
         let mss = self.advmss - if known { TIMESTAMPS } else { 0 };
         let scales = stack.settings.tcp.window_scaling;
         self.receive
-            .select_initial_window(&Context::of(stack), mss, scales, false);
+            .select_initial_window(&Context::of(stack), mss, scales);
         self.receive.rcv_mss = LEAST_MSS;
         let clock = Self::clock(stack);
         self.sender.retrans_stamp = clock.ms();
@@ -208,6 +208,7 @@ impl Connection {
         let clock = Self::clock(stack);
         self.acks.received_at = clock.jiffies();
         let (mss, advmss) = (self.sender.mss_cache, self.advmss);
+        self.receive.header_length = 20 + if self.timestamps.ok { TIMESTAMPS } else { 0 };
         self.receive.establish(&Context::of(stack), mss, advmss);
         self.init_path_mtu(&stack.settings.tcp);
         self.sender.establish(&mut Context::of(stack));

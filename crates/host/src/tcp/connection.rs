@@ -403,8 +403,7 @@ impl Connection {
 
 /// An empty receive buffer of the size that the program, or the setting, says.
 pub(super) fn receive_buffer(options: &SocketOptions, settings: &TcpSettings) -> ReceiveBuffer {
-    let mut receive = ReceiveBuffer::default();
-    receive.rcvbuf = options.receive_buffer.unwrap_or(settings.rmem[1]);
+    let mut receive = ReceiveBuffer::new(options.receive_buffer.unwrap_or(settings.rmem[1]));
     receive.locked = options.receive_buffer.is_some();
     receive.window_clamp = options.window_clamp;
     receive

@@ -41,7 +41,7 @@ pub(super) struct Incoming {
     pub(super) gso_size: u16,
     /// How many segments it stands for; at least 1.
     pub(super) segments: u16,
-    /// `skb->truesize`, as a veth's or a tap's receive path makes it.
+    /// `skb->truesize`: what the sender's own allocation cost, as it crosses a veth.
     pub(super) truesize: u32,
 }
 
@@ -97,7 +97,7 @@ impl Incoming {
             payload_at: LINK_HEADER + received.offset + header_length,
             gso_size: packet.segmentation.map_or(0, |gso| gso.size),
             segments: packet.segmentation.map_or(1, |gso| gso.segments.max(1)),
-            truesize: truesize(packet.data.len()),
+            truesize: super::segment::OVERHEAD.saturating_add(length),
         })
     }
 
@@ -125,16 +125,4 @@ impl Incoming {
     pub(super) fn congestion_experienced(&self) -> bool {
         self.received.tos & 3 == 3
     }
-}
-
-/// What a packet of so many bytes costs a buffer (`SKB_TRUESIZE`): the sender's allocation as it crosses a veth, one
-/// `struct sk_buff` (256 bytes, rounded), head room, `struct skb_shared_info`; data beyond the head in pages.
-fn truesize(frame: usize) -> u32 {
-    /// `sizeof(struct sk_buff)` and of `struct skb_shared_info`, rounded up to cache lines.
-    const OVERHEAD: usize = 256 + 320;
-    /// What TCP reserves for headers (`MAX_TCP_HEADER`), and the smallest block that holds it.
-    const HEAD: usize = 704;
-    let small = OVERHEAD + HEAD;
-    let bytes = if frame <= 256 { small } else { small + frame };
-    u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -215,7 +215,7 @@ impl Connection {
             bytes_retrans: sender.bytes_retrans,
             dsack_dups: sender.dsack_dups,
             reord_seen: 0,
-            rcv_ooopack: receive.out_of_order_packets(),
+            rcv_ooopack: receive.rcv_ooopack,
             snd_wnd: sender.snd_wnd,
             rcv_wnd: receive.receive_window(),
             total_rto: sender.total_rto,

@@ -247,12 +247,17 @@ impl Connection {
             payload,
             fin: segment.flags.fin(),
             psh: segment.flags.psh(),
+            header_length: u32::try_from(segment.header_length).unwrap_or(u32::MAX),
             truesize: segment.truesize,
             gso_size: segment.gso_size,
+            segments: segment.segments,
             echo: self.echo(segment),
         };
         let queued = self.receive.queue(&mut Context::of(stack), &arrived);
         self.note_queued(&Self::clock(stack), segment, &queued);
+        if queued.send_compressed {
+            self.send_compressed_ack(stack);
+        }
         if queued.fin {
             self.fin(stack);
         }

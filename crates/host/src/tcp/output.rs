@@ -152,6 +152,9 @@ impl Connection {
             return (window, flags, tos);
         }
         let window = self.receive.select_window(&mut Context::of(stack));
+        if self.receive.take_clear_quick() {
+            self.acks.stop_quick();
+        }
         if self.ecn.ok {
             let new = segment.len() > 0 && !segment.seq.is_before(self.sender.snd_nxt);
             if new {

@@ -422,7 +422,7 @@ impl Listener {
         let mss = advmss.saturating_sub(if request.timestamps { TIMESTAMPS } else { 0 });
         let mut receive = receive_buffer(&self.options, &stack.settings.tcp);
         let scales = request.snd_wscale.is_some();
-        receive.select_initial_window(&Context::of(stack), mss, scales, true);
+        receive.select_initial_window(&Context::of(stack), mss, scales);
         request.rcv_wnd = receive.rcv_wnd;
         request.rcv_wscale = receive.rcv_wscale;
         request.window_clamp = receive.window_clamp;

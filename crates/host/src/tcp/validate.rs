@@ -106,7 +106,7 @@ impl Connection {
             return Some(DropReason::TcpInvalidSequence);
         }
         // What begins in the window is taken where nothing waits to be read: the peer may know of a larger one.
-        if self.receive.readable() == 0 {
+        if self.receive.is_queue_empty() {
             return None;
         }
         Some(DropReason::TcpInvalidEndSequence)
