@@ -25,21 +25,21 @@ fn request_and_answer_as_tcpdump_shows_them() {
     pair.close(SERVER, server);
     pair.run_for(Duration::from_millis(100));
     assert_eq!(
-        pair.without_windows(),
+        pair.sequence(),
         [
-            "C S 0",
-            "S S. 0 ack 1",
-            "C . 1 ack 1",
-            "C P. 1:91 ack 1",
-            "S . 1 ack 91",
-            "S P. 1:301 ack 91",
-            "C . 91 ack 301",
-            "C P. 91:181 ack 301",
-            "S . 301 ack 181",
-            "C F. 181 ack 301",
-            "S . 301 ack 182",
-            "S F. 301 ack 182",
-            "C . 182 ack 302",
+            "C S 0 win 64240",
+            "S S. 0 ack 1 win 65160",
+            "C . 1 ack 1 win 63",
+            "C P. 1:91 ack 1 win 63",
+            "S . 1 ack 91 win 64",
+            "S P. 1:301 ack 91 win 64",
+            "C . 91 ack 301 win 63",
+            "C P. 91:181 ack 301 win 63",
+            "S . 301 ack 181 win 64",
+            "C F. 181 ack 301 win 63",
+            "S . 301 ack 182 win 64",
+            "S F. 301 ack 182 win 64",
+            "C . 182 ack 302 win 63",
         ]
     );
     // The FIN's ACK was delayed, by 40 ms.
