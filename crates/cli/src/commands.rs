@@ -2,7 +2,6 @@
 
 mod explain;
 mod inspect;
-#[cfg(feature = "live")]
 mod laboratory;
 #[cfg(feature = "live")]
 mod observe;
@@ -11,9 +10,8 @@ mod without_live;
 
 pub(crate) use explain::explain;
 pub(crate) use inspect::{doctor, map};
-#[cfg(feature = "live")]
-pub(crate) use laboratory::{lab_list, lab_run};
+pub(crate) use laboratory::{lab_compare, lab_list, lab_run};
 #[cfg(feature = "live")]
 pub(crate) use observe::{collect, why};
 #[cfg(not(feature = "live"))]
-pub(crate) use without_live::{collect, lab_list, lab_run, why};
+pub(crate) use without_live::{collect, why};

@@ -7,8 +7,8 @@
 //! What it is not: it observes, parses, concludes and renders nothing itself. `doctor` is the exception: it looks at the
 //! host on which it runs.
 //!
-//! With the feature `live` (on by default) `why`, `collect` and `lab` work; without it they say that they were left out,
-//! and everything that works on files builds with Rust and a C linker only.
+//! With the feature `live` (on by default) `why`, `collect` and the kernel world of `lab` work; without it they say that they
+//! were left out, and everything that works on files and in the model world builds with Rust and a C linker only.
 
 mod args;
 mod commands;
@@ -65,6 +65,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Explain(args) => commands::explain(&args),
         Command::Lab(LabCommand::List(args)) => commands::lab_list(&args),
         Command::Lab(LabCommand::Run(args)) => commands::lab_run(&args),
+        Command::Lab(LabCommand::Compare(args)) => commands::lab_compare(&args),
         Command::Map(args) => commands::map(&args),
         Command::Doctor(args) => commands::doctor(&args),
     }

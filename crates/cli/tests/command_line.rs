@@ -339,7 +339,8 @@ For more information, try '--help'.
 #[cfg(not(feature = "live"))]
 #[test]
 fn commands_that_were_left_out_say_so() {
-    for command in [&["why"][..], &["lab", "list"], &["collect", "-o", "x"]] {
+    let kernel_world = &["lab", "run", "healthy-plain"];
+    for command in [&["why"][..], kernel_world, &["collect", "-o", "x"]] {
         let output = transect().args(command).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&output.stderr).contains("feature \"live\""));

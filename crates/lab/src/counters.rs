@@ -132,6 +132,7 @@ mod tests {
             got: Vec::new(),
             problems: Vec::new(),
             seconds: 1.0,
+            virtual_seconds: None,
             bundle: None,
             counters: BTreeMap::from([("server".to_owned(), moved)]),
         }

@@ -29,6 +29,11 @@ pub enum LabError {
         "making a network namespace: {0}; experiments need CAP_SYS_ADMIN and CAP_NET_ADMIN: run as root"
     )]
     Namespace(std::io::Error),
+    /// The build is without the kernel world.
+    #[error(
+        "the kernel world was left out of this build: it needs the feature \"live\"; `--world model` needs nothing"
+    )]
+    KernelWorldLeftOut,
     /// The runner's temporary folder.
     #[error("making the temporary folder {path}: {source}")]
     Temporary {
@@ -37,4 +42,23 @@ pub enum LabError {
         /// Why not.
         source: std::io::Error,
     },
+}
+
+/// Why an experiment could not be carried out as its file says. The text says what was being done and what came of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WorldError(pub(crate) String);
+
+impl WorldError {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        WorldError(text.into())
+    }
+
+    /// For `map_err`: what was being done, then the error.
+    pub(crate) fn doing<E: std::fmt::Display>(
+        what: impl Into<String>,
+    ) -> impl FnOnce(E) -> WorldError {
+        let what = what.into();
+        move |error| WorldError(format!("{what}: {error}"))
+    }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use transect_path::Verdict;
 
+use crate::error::WorldError;
+use crate::folder::RunFolder;
 use crate::observation::{self, Diagnosis};
 use crate::scenario::Scenario;
-use crate::world::{RunFolder, World, WorldError};
-use crate::{ExperimentResult, RunOptions, check};
+use crate::{ExperimentResult, RunOptions, WorldKind, check, model};
 
 /// Runs one experiment and removes everything that it made, the kept bundle aside.
 pub(crate) fn run(
@@ -25,6 +27,7 @@ pub(crate) fn run(
         got: Vec::new(),
         problems: Vec::new(),
         seconds: 0.0,
+        virtual_seconds: None,
         bundle: None,
         counters: BTreeMap::new(),
     };
@@ -34,6 +37,7 @@ pub(crate) fn run(
             result.problems.extend(outcome.problems);
             result.got = outcome.verdicts;
             result.bundle = outcome.bundle;
+            result.virtual_seconds = outcome.virtual_time.map(|time| time.as_secs_f64());
             result.counters = outcome.counters;
         }
         Err(error) => result.problems.push(error.to_string()),
@@ -47,6 +51,7 @@ struct Outcome {
     verdicts: Vec<Verdict>,
     problems: Vec<String>,
     bundle: Option<PathBuf>,
+    virtual_time: Option<Duration>,
     counters: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
@@ -65,7 +70,7 @@ fn carry_out(
     let observed = observe(scenario, run_folder, options, &folder, &bundle);
     // The programs' data is large, and nobody needs it any more. What cannot be removed goes with the run's folder.
     let keep_bundle = options.keep.is_some();
-    let outcome = observed.and_then(|()| {
+    let outcome = observed.and_then(|virtual_time| {
         let Diagnosis {
             verdicts,
             mut problems,
@@ -88,6 +93,7 @@ fn carry_out(
             verdicts,
             problems,
             bundle: keep_bundle.then(|| bundle.clone()),
+            virtual_time,
             counters: if options.counters {
                 counters
             } else {
@@ -110,20 +116,36 @@ fn unused(parent: &Path, name: &str) -> PathBuf {
     path
 }
 
-/// Builds the world, observes the steps, and takes everything down again.
+/// Builds the world, observes the steps, and takes everything down again. Gives the virtual time that passed, where time is
+/// virtual.
 fn observe(
     scenario: &Scenario,
     run_folder: &RunFolder,
     options: &RunOptions,
     folder: &Path,
     bundle: &Path,
-) -> Result<(), WorldError> {
+) -> Result<Option<Duration>, WorldError> {
     let stop = options.stop.clone().unwrap_or_default();
-    let mut world = World::build(scenario, run_folder, folder.to_owned(), stop)?;
-    world.perform(&scenario.prepare)?;
-    let observation = observation::start(scenario, &world, bundle)?;
-    let performed = world.perform(&scenario.steps);
-    // Also after a step that failed: the bundle shows why.
-    let ended = observation.stop();
-    performed.and(ended)
+    if options.world == WorldKind::Model {
+        let stopped = || stop.load(Ordering::Relaxed);
+        return model::observe(scenario, bundle, &stopped).map(|simulated| Some(simulated.time));
+    }
+    kernel_world(scenario, run_folder, folder, bundle, stop).map(|()| None)
+}
+
+#[cfg(feature = "live")]
+use crate::world::observe as kernel_world;
+
+/// The kernel world, where it was left out.
+#[cfg(not(feature = "live"))]
+fn kernel_world(
+    _: &Scenario,
+    _: &RunFolder,
+    _: &Path,
+    _: &Path,
+    _: std::sync::Arc<std::sync::atomic::AtomicBool>,
+) -> Result<(), WorldError> {
+    Err(WorldError::new(
+        "the kernel world was left out of this build: it needs the feature \"live\"",
+    ))
 }

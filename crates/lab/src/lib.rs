@@ -11,18 +11,28 @@
 //! program's output.
 
 mod check;
+mod compare;
 mod counters;
 mod error;
 mod experiment;
+mod folder;
 mod library;
+mod model;
 mod observation;
+mod packet;
 mod results;
 mod run;
 mod scenario;
+mod words;
+#[cfg(feature = "live")]
 mod world;
 
+pub use compare::{
+    Both, COMPARE_SCHEMA, Comparison, ComparisonReport, HostComparison, PacketRow, compare,
+    comparison_text,
+};
 pub use counters::counters_document;
 pub use error::LabError;
 pub use results::{ExperimentResult, LAB_SCHEMA, LabReport};
-pub use run::{ExperimentInfo, Progress, RunOptions, Selection, list, run};
+pub use run::{ExperimentInfo, Progress, RunOptions, Selection, WorldKind, list, run};
 pub use scenario::*;

@@ -50,6 +50,9 @@ pub struct ExperimentResult {
     pub problems: Vec<String>,
     /// Wall time in seconds, set-up and removal included.
     pub seconds: f64,
+    /// In the model world: virtual time in seconds, set-up included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_seconds: Option<f64>,
     /// The kept bundle folder, with [`crate::RunOptions::keep`].
     pub bundle: Option<PathBuf>,
     /// With [`crate::RunOptions::counters`]: host → counter → how far it moved while observed. Only those that moved.

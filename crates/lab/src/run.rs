@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
+use transect_path::named_enum;
+
+use crate::folder::RunFolder;
 use crate::scenario::Scenario;
-use crate::world::{HostNamespace, RunFolder};
 use crate::{ExperimentResult, LabError, experiment, library};
 
 /// What `lab list` shows of one experiment.
@@ -40,10 +42,24 @@ pub enum Selection {
     Named(Vec<String>),
 }
 
+named_enum! {
+    /// In which world experiments run.
+    #[derive(Default)]
+    pub enum WorldKind {
+        /// Network namespaces of the running kernel; needs root.
+        #[default]
+        Kernel => "kernel",
+        /// Model hosts in virtual time; needs nothing.
+        Model => "model",
+    }
+}
+
 /// How to run.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// How many experiments run side by side; they mostly wait.
+    /// Where.
+    pub world: WorldKind,
+    /// How many experiments run side by side; in the kernel world they mostly wait.
     pub jobs: usize,
     /// Keep each bundle folder below this folder.
     pub keep: Option<PathBuf>,
@@ -56,6 +72,7 @@ pub struct RunOptions {
 impl Default for RunOptions {
     fn default() -> Self {
         RunOptions {
+            world: WorldKind::Kernel,
             jobs: 8,
             keep: None,
             counters: false,
@@ -91,7 +108,7 @@ pub fn list() -> Result<Vec<ExperimentInfo>, LabError> {
     Ok(library::all()?.iter().map(library::info).collect())
 }
 
-/// Runs experiments in namespaces of their own, side by side, and removes everything that it made.
+/// Runs experiments in namespaces of their own or in the model world, side by side, and removes everything that it made.
 ///
 /// The results come in the order of the selection. An experiment that cannot be run (a program is missing, a right is lacking) is a
 /// result that did not pass and says what to do; it is no error.
@@ -104,7 +121,9 @@ pub fn run(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Vec<ExperimentResult>, LabError> {
     let scenarios = library::select(selection)?;
-    HostNamespace::create("probe").map_err(LabError::Namespace)?;
+    if options.world == WorldKind::Kernel {
+        check_kernel_world()?;
+    }
     let folder = RunFolder::create()?;
     let stopped = || {
         let stop = options.stop.as_ref();
@@ -163,6 +182,19 @@ pub fn run(
     Ok(all.collect())
 }
 
+/// Whether namespaces can be made.
+#[cfg(feature = "live")]
+fn check_kernel_world() -> Result<(), LabError> {
+    crate::world::HostNamespace::create("probe")
+        .map(drop)
+        .map_err(LabError::Namespace)
+}
+
+#[cfg(not(feature = "live"))]
+fn check_kernel_world() -> Result<(), LabError> {
+    Err(LabError::KernelWorldLeftOut)
+}
+
 enum Event {
     Started(usize),
     Finished(usize, Box<ExperimentResult>),
@@ -177,6 +209,7 @@ fn not_run(scenario: &Scenario) -> ExperimentResult {
         got: Vec::new(),
         problems: vec!["not run: stopped".to_owned()],
         seconds: 0.0,
+        virtual_seconds: None,
         bundle: None,
         counters: BTreeMap::new(),
     }

@@ -22,8 +22,8 @@ pub use expectation::{
     AlternativeExpectation, Expectation, NullField, Packets, RuleExpectation, SettingExpectation,
 };
 pub use model::{
-    Bridge, Host, Link, LogSource, Meter, Neighbor, Observe, Program, ProgramKind, Scope, Setup,
-    TcDrop, TcHook, Twin,
+    Bridge, Conditions, Host, Link, LogSource, Meter, Neighbor, Observe, Program, ProgramKind,
+    Scope, Setup, Share, TcDrop, TcHook, Twin,
 };
 pub use span::Span;
 pub(crate) use variables::mac;

@@ -3,16 +3,14 @@
 mod bpf_object;
 mod client;
 mod command;
-mod folder;
 mod inject;
 mod listener;
 mod namespace;
-mod packet;
+mod observe;
 mod program;
 mod sockets;
 mod step;
 mod topology;
-mod words;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -22,31 +20,14 @@ use std::time::Duration;
 
 use socket2::Socket;
 
-pub(crate) use folder::RunFolder;
 pub(crate) use namespace::HostNamespace;
+pub(crate) use observe::observe;
 
+use crate::error::WorldError;
+use crate::folder::RunFolder;
 use crate::scenario::{Scenario, TcDrop};
 use listener::Listener;
 use program::RunningProgram;
-
-/// Why an experiment could not be carried out as its file says. The text says what was being done and what came of it.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct WorldError(pub(crate) String);
-
-impl WorldError {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        WorldError(text.into())
-    }
-
-    /// For `map_err`: what was being done, then the error.
-    pub(crate) fn doing<E: std::fmt::Display>(
-        what: impl Into<String>,
-    ) -> impl FnOnce(E) -> WorldError {
-        let what = what.into();
-        move |error| WorldError(format!("{what}: {error}"))
-    }
-}
 
 /// A running experiment. Dropping it ends its programs and listeners and removes its namespaces.
 pub(crate) struct World {
@@ -75,6 +56,11 @@ impl World {
         folder: PathBuf,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, WorldError> {
+        if scenario.links.iter().any(|link| link.conditions.is_some()) {
+            return Err(WorldError::new(
+                "a link has `conditions`: the kernel world has none; run it with --world model",
+            ));
+        }
         let mut hosts = BTreeMap::new();
         for name in scenario.hosts.keys() {
             let host = HostNamespace::create(name)

@@ -4,9 +4,12 @@
 //! captured bytes rejects the frame, `len` is the length on the wire. It exists because libpcap's own user-space run
 //! takes the captured length for the wire length.
 
+mod compile;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::compile::{ExpressionError, compile};
 use crate::LinkType;
 
 /// The most instructions that a program may have. The kernel takes 4096 (`BPF_MAXINSNS`); libpcap compiles longer ones.

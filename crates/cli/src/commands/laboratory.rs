@@ -1,4 +1,4 @@
-//! `lab list` and `lab run`.
+//! `lab list`, `lab run` and `lab compare`.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -9,12 +9,13 @@ use anyhow::Context as _;
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use transect_lab::{
-    ExperimentInfo, ExperimentResult, LabError, LabReport, Progress, RunOptions, Selection,
+    ComparisonReport, ExperimentInfo, ExperimentResult, LabError, LabReport, Progress, RunOptions,
+    Selection, WorldKind, comparison_text,
 };
 use transect_path::{Report, VERDICT_SCHEMA};
 use transect_report::{clean, render_text, to_json};
 
-use crate::args::{LabListArgs, LabRunArgs};
+use crate::args::{LabCompareArgs, LabListArgs, LabRunArgs, WorldArg};
 use crate::error::Failure;
 use crate::{ANSWERED, FAILED, output};
 
@@ -105,6 +106,10 @@ impl LabPlan {
                 Selection::Named(args.names.clone())
             },
             options: RunOptions {
+                world: match args.world {
+                    WorldArg::Kernel => WorldKind::Kernel,
+                    WorldArg::Model => WorldKind::Model,
+                },
                 jobs: usize::from(args.jobs),
                 keep: args.keep.clone(),
                 counters: args.counters,
@@ -142,6 +147,52 @@ pub(crate) fn lab_run(args: &LabRunArgs) -> Result<u8, Failure> {
     Ok(if report.passed() { ANSWERED } else { FAILED })
 }
 
+/// `transect lab compare`.
+pub(crate) fn lab_compare(args: &LabCompareArgs) -> Result<u8, Failure> {
+    let selection = if args.all {
+        Selection::All { slow: false }
+    } else {
+        Selection::Named(args.names.clone())
+    };
+    let options = RunOptions {
+        jobs: usize::from(args.jobs),
+        keep: args.keep.clone(),
+        stop: Some(stop_on_signals()?),
+        ..RunOptions::default()
+    };
+    let mut progress = |world: WorldKind, progress: Progress<'_>| match progress {
+        Progress::Started { name } => tracing::info!("{} starts ({world})", clean(name)),
+        Progress::Finished {
+            result,
+            done,
+            total,
+        } => output::tell(&format!("[{world} {done}/{total}] {}", line(result))),
+    };
+    let compared = transect_lab::compare(&selection, &options, &mut progress).map_err(failure)?;
+    let report = ComparisonReport::new(compared);
+    let text = if args.json {
+        to_json(&report).context("writing the comparison as JSON")?
+    } else {
+        let mut text: String = report
+            .experiments
+            .iter()
+            .flat_map(|one| comparison_lines(&comparison_text(one, args.all_rows)))
+            .collect();
+        let same = report.experiments.iter().filter(|one| one.agrees()).count();
+        let differing = report.experiments.len().saturating_sub(same);
+        let _ = writeln!(text, "{same} the same, {differing} different");
+        text
+    };
+    output::answer(&text)?;
+    Ok(if report.agrees() { ANSWERED } else { FAILED })
+}
+
+/// Each line without what a terminal would take for commands.
+fn comparison_lines(text: &str) -> Vec<String> {
+    let lines = text.lines();
+    lines.map(|line| format!("{}\n", clean(line))).collect()
+}
+
 /// Raised by the first ^C or SIGTERM; the second one ends the process, and the kernel removes the namespaces with it.
 fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -167,7 +218,14 @@ fn failure(error: LabError) -> Failure {
 
 fn line(result: &ExperimentResult) -> String {
     let mark = if result.passed { "ok    " } else { "FAILED" };
-    format!("{mark} {} ({:.1} s)", clean(&result.name), result.seconds)
+    let name = clean(&result.name);
+    match result.virtual_seconds {
+        None => format!("{mark} {name} ({:.1} s)", result.seconds),
+        Some(virtual_time) => format!(
+            "{mark} {name} ({:.3} s for {virtual_time:.1} s of virtual time)",
+            result.seconds
+        ),
+    }
 }
 
 fn results_text(report: &LabReport, verdicts: bool) -> String {

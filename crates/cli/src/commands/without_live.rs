@@ -1,6 +1,6 @@
 //! The commands that this build leaves out.
 
-use crate::args::{CollectArgs, LabListArgs, LabRunArgs, WhyArgs};
+use crate::args::{CollectArgs, WhyArgs};
 use crate::error::Failure;
 
 fn left_out(command: &str) -> Result<u8, Failure> {
@@ -18,14 +18,4 @@ pub(crate) fn why(_: &WhyArgs) -> Result<u8, Failure> {
 /// Left out.
 pub(crate) fn collect(_: &CollectArgs) -> Result<u8, Failure> {
     left_out("collect")
-}
-
-/// Left out.
-pub(crate) fn lab_list(_: &LabListArgs) -> Result<u8, Failure> {
-    left_out("lab list")
-}
-
-/// Left out.
-pub(crate) fn lab_run(_: &LabRunArgs) -> Result<u8, Failure> {
-    left_out("lab run")
 }

@@ -36,7 +36,7 @@ pub struct Neighbor {
 }
 
 /// A veth pair between two hosts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Link {
     /// `host:interface`, twice.
@@ -50,9 +50,74 @@ pub struct Link {
     /// The MTUs of the ends in bytes; default 1500 each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<[u32; 2]>,
+    /// What the link does to frames besides carrying them, each direction on its own. In the model world alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Conditions>,
     /// When it applies; default always.
     #[serde(default, skip_serializing_if = "When::is_empty")]
     pub when: When,
+}
+
+/// What a link does to frames. Shares are of all frames, from 0 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Conditions {
+    /// From one end to the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Span>,
+    /// Bits in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
+    /// How many frames may wait where there is a rate; default 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
+    /// The share that is lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Share>,
+    /// The share that is held back, so that later frames pass it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reorder: Option<Share>,
+    /// How long it is held back; default 1ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reorder_delay: Option<Span>,
+    /// The share that arrives with one bit turned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corruption: Option<Share>,
+    /// The share that arrives twice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplication: Option<Share>,
+}
+
+/// A share, from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Share(f64);
+
+impl Share {
+    /// So many of a million.
+    pub fn of_a_million(self) -> u32 {
+        // From 0 to 1,000,000 by construction.
+        (self.0 * 1e6).round() as u32
+    }
+}
+
+impl TryFrom<f64> for Share {
+    type Error = String;
+
+    fn try_from(share: f64) -> Result<Self, String> {
+        if (0.0..=1.0).contains(&share) {
+            return Ok(Share(share));
+        }
+        Err(format!(
+            "{share} is no share; expected a number from 0 to 1, such as 0.01"
+        ))
+    }
+}
+
+impl From<Share> for f64 {
+    fn from(share: Share) -> f64 {
+        share.0
+    }
 }
 
 /// A bridge inside of a host, whose ports are ends of links.

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{HostNamespace, WorldError, words};
+use super::{HostNamespace, WorldError};
+use crate::words;
 
 /// How a command ended.
 pub(super) struct Ended {

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::packet::{PacketPlan, build};
 use super::{HostNamespace, WorldError, client};
+use crate::packet::{PacketPlan, build};
 use crate::scenario::{Inject, Via};
 
 const FIRST_PORT: u16 = 40000;

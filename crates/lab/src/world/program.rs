@@ -34,7 +34,12 @@ impl RunningProgram {
         std::fs::create_dir(&folder)
             .map_err(WorldError::doing(format!("making {}", folder.display())))?;
         let text = match program.kind {
-            ProgramKind::Mariadb => mariadb(run_folder.mariadb_template()?, &folder, program.port)?,
+            ProgramKind::Mariadb => {
+                let template = run_folder
+                    .mariadb_template(install_mariadb)
+                    .map_err(WorldError)?;
+                mariadb(template, &folder, program.port)?
+            }
             ProgramKind::Nginx => nginx(&folder, program.port)?,
             ProgramKind::Command => program
                 .command
@@ -117,7 +122,7 @@ fn has_ended(pid: u32) -> bool {
 const MARIADB_SMALL: &str = "--innodb-log-file-size=4M --innodb-buffer-pool-size=8M";
 
 /// Makes the system tables.
-pub(super) fn install_mariadb(data: &Path) -> Result<PathBuf, String> {
+fn install_mariadb(data: &Path) -> Result<PathBuf, String> {
     let text = format!(
         "mariadb-install-db --no-defaults --datadir={} --user=root --skip-test-db --auth-root-authentication-method=normal {MARIADB_SMALL}",
         data.display()

@@ -6,13 +6,13 @@ use crate::scenario::Segment;
 
 /// What to build.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PacketPlan {
-    pub(super) from: SocketAddr,
-    pub(super) to: SocketAddr,
-    pub(super) segment: Segment,
+pub(crate) struct PacketPlan {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) segment: Segment,
     /// Payload of a datagram.
-    pub(super) bytes: u16,
-    pub(super) bad_checksum: bool,
+    pub(crate) bytes: u16,
+    pub(crate) bad_checksum: bool,
 }
 
 const TCP: u8 = 6;
@@ -20,7 +20,7 @@ const UDP: u8 = 17;
 const HOP_LIMIT: u8 = 64;
 
 /// The IP packet. `None` when the two addresses are of different families or the packet would be too long.
-pub(super) fn build(plan: &PacketPlan) -> Option<Vec<u8>> {
+pub(crate) fn build(plan: &PacketPlan) -> Option<Vec<u8>> {
     let (protocol, mut segment) = match plan.segment {
         Segment::Syn => (TCP, syn(plan)),
         Segment::Datagram => (UDP, datagram(plan)?),

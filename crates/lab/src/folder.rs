@@ -1,11 +1,11 @@
 //! The folder of a run below the system's temporary folder, and what is shared by its experiments.
 
 use std::path::{Path, PathBuf};
+#[cfg(feature = "live")]
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use super::program;
 use crate::LabError;
 
 /// The name's beginning; the process id and a random part follow.
@@ -15,6 +15,7 @@ const PREFIX: &str = "transect-lab-";
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     folder: TempDir,
+    #[cfg(feature = "live")]
     mariadb: OnceLock<Result<PathBuf, String>>,
 }
 
@@ -32,6 +33,7 @@ impl RunFolder {
             })?;
         Ok(RunFolder {
             folder,
+            #[cfg(feature = "live")]
             mariadb: OnceLock::new(),
         })
     }
@@ -46,12 +48,19 @@ impl RunFolder {
         Ok(path)
     }
 
-    /// A MariaDB data folder with the system tables, made at first use.
-    pub(super) fn mariadb_template(&self) -> Result<&Path, super::WorldError> {
+    /// A MariaDB data folder with the system tables, made at first use by `install`, which is given the path.
+    ///
+    /// # Errors
+    /// The one of the first use.
+    #[cfg(feature = "live")]
+    pub(crate) fn mariadb_template(
+        &self,
+        install: impl FnOnce(&Path) -> Result<PathBuf, String>,
+    ) -> Result<&Path, String> {
         self.mariadb
-            .get_or_init(|| program::install_mariadb(&self.folder.path().join("mariadb-template")))
+            .get_or_init(|| install(&self.folder.path().join("mariadb-template")))
             .as_deref()
-            .map_err(|error| super::WorldError(error.clone()))
+            .map_err(Clone::clone)
     }
 }
 

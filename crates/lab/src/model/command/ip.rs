@@ -1,0 +1,159 @@
+//! `ip route`, `ip neighbor`, `ip address`.
+
+use transect_config::{HostConfig, IpVersion};
+
+use crate::error::WorldError;
+use crate::model::configuration::{
+    RouteChange, add_address, change_route, delete_neighbor, set_neighbor,
+};
+use crate::model::network::NodeId;
+use crate::model::task::Clock;
+
+/// Carries out one command; `arguments` are those behind `ip`.
+pub(super) fn run(clock: &Clock, node: NodeId, arguments: &[&str]) -> Result<(), WorldError> {
+    let mut rest = arguments;
+    let mut version = IpVersion::V4;
+    while let [option, behind @ ..] = rest
+        && option.starts_with('-')
+    {
+        version = match *option {
+            "-4" => IpVersion::V4,
+            "-6" => IpVersion::V6,
+            other => {
+                return Err(WorldError(format!(
+                    "the model world does not know ip's option {other}"
+                )));
+            }
+        };
+        rest = behind;
+    }
+    let (announced, change) = Change::parse(version, rest)?;
+    let mut result = Ok(());
+    clock.call(node, |host, now| {
+        host.reconfigure(now, |config| result = change.make(config));
+    })?;
+    result?;
+    if let Some(what) = announced {
+        clock.network(|network| network.announce(node, what));
+    }
+    Ok(())
+}
+
+/// A change of the configuration.
+enum Change<'a> {
+    Route(IpVersion, RouteChange, String),
+    Neighbor(&'a str, &'a str, Option<&'a str>),
+    Address(&'a str, &'a str),
+}
+
+impl<'a> Change<'a> {
+    /// The change, and what the kernel announces of it; neighbours change too often to be listened to.
+    fn parse(
+        version: IpVersion,
+        words: &[&'a str],
+    ) -> Result<(Option<&'static str>, Self), WorldError> {
+        let unknown = || {
+            WorldError(format!(
+                "the model world does not know \"ip {}\"; it knows route add|replace|del, neighbor add|replace|del and address add",
+                words.join(" ")
+            ))
+        };
+        let [object, verb, spec @ ..] = words else {
+            return Err(unknown());
+        };
+        let change = match *verb {
+            "add" | "append" => RouteChange::Add,
+            "replace" | "change" => RouteChange::Replace,
+            "del" | "delete" => RouteChange::Delete,
+            _ => return Err(unknown()),
+        };
+        if object.is_empty() {
+            return Err(unknown());
+        }
+        // `ip` takes any beginning of a word, in this order of preference.
+        if "address".starts_with(object) {
+            let (Some(address), Some(dev), RouteChange::Add) =
+                (spec.first(), value(spec, "dev"), change)
+            else {
+                return Err(unknown());
+            };
+            return Ok((Some("an address"), Change::Address(address, dev)));
+        }
+        if "route".starts_with(object) {
+            let change = Change::Route(version, change, spec.join(" "));
+            return Ok((Some("a route"), change));
+        }
+        if "neighbor".starts_with(object) || "neighbour".starts_with(object) {
+            let (Some(address), Some(dev)) = (spec.first(), value(spec, "dev")) else {
+                return Err(unknown());
+            };
+            let mac = value(spec, "lladdr");
+            if mac.is_none() && change != RouteChange::Delete {
+                return Err(unknown());
+            }
+            let mac = mac.filter(|_| change != RouteChange::Delete);
+            return Ok((None, Change::Neighbor(address, dev, mac)));
+        }
+        Err(unknown())
+    }
+
+    fn make(self, config: &mut HostConfig) -> Result<(), WorldError> {
+        match self {
+            Change::Route(version, change, spec) => change_route(config, version, change, &spec),
+            Change::Neighbor(address, device, mac) => {
+                let address = address
+                    .parse()
+                    .map_err(WorldError::doing(format!("\"{address}\" is no IP address")))?;
+                match mac {
+                    None => {
+                        delete_neighbor(config, address, device);
+                        Ok(())
+                    }
+                    Some(mac) => {
+                        let mac = mac
+                            .parse()
+                            .map_err(WorldError::doing(format!("\"{mac}\"")))?;
+                        set_neighbor(config, address, mac, device)
+                    }
+                }
+            }
+            Change::Address(text, device) => {
+                let (address, length) = prefix(text)?;
+                if config.link(device).is_none() {
+                    return Err(WorldError(format!("there is no interface {device}")));
+                }
+                add_address(config, device, address, length);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// `address/length`; without a length, all bits.
+pub(in crate::model) fn prefix(text: &str) -> Result<(std::net::IpAddr, u8), WorldError> {
+    let wrong = || {
+        WorldError(format!(
+            "\"{text}\" is no address with a prefix length, such as 10.0.0.1/24"
+        ))
+    };
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (text, None),
+    };
+    let address = address.parse().map_err(|_| wrong())?;
+    let bits = IpVersion::of(address).bits();
+    let length = match length {
+        None => bits,
+        Some(length) => length.parse().map_err(|_| wrong())?,
+    };
+    if length > bits {
+        return Err(wrong());
+    }
+    Ok((address, length))
+}
+
+/// The word behind a word.
+fn value<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
+    let at = words.iter().position(|word| *word == name)?;
+    words.get(at + 1).copied()
+}

@@ -1,0 +1,325 @@
+//! Hosts, the links between them, and the virtual clock that moves them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use transect_host::{DeviceId, Event, Host, Packet, SocketId};
+use transect_path::Timestamp;
+
+use super::agenda::{Agenda, Deadlines};
+use super::recorder::Recorder;
+use super::wire::{Wire, later};
+use crate::error::WorldError;
+
+/// A host's number in its world.
+pub(super) type NodeId = usize;
+
+/// A task's number; never used again.
+pub(super) type TaskId = u64;
+
+/// From an event of the kernel's to the moment at which the program that waits for it runs: what waking a process takes,
+/// about.
+const WAKING: Duration = Duration::from_micros(20);
+
+/// The most virtual time and the most events that an experiment may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// From the world's beginning on.
+    pub(crate) time: Duration,
+    /// Frames that arrive, deadlines that come, programs that wake.
+    pub(crate) events: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            time: Duration::from_secs(6 * 3600),
+            events: 50_000_000,
+        }
+    }
+}
+
+/// One host of the world.
+struct Node {
+    name: String,
+    host: Host,
+    /// What is at the other end of each device's link.
+    links: BTreeMap<DeviceId, Far>,
+    /// Where its taps' frames go.
+    recorder: Option<Recorder>,
+    /// Changes of its configuration that the kernel would have announced, since somebody last asked.
+    changes: Vec<String>,
+}
+
+/// The far end of a link, and the way there.
+#[derive(Debug, Clone, Copy)]
+struct Far {
+    wire: usize,
+    node: NodeId,
+    device: DeviceId,
+}
+
+/// For what a task can wait, a moment aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Awaited {
+    /// A socket's next event.
+    Socket(NodeId, SocketId),
+    /// Another task's end.
+    End(TaskId),
+    /// A change of a host's configuration.
+    Change(NodeId),
+}
+
+/// What happens at a moment.
+enum Happening {
+    /// A frame is at a device.
+    Arrival(NodeId, DeviceId, Packet),
+    /// A task runs on.
+    Wake(TaskId),
+}
+
+/// The world but its programs.
+pub(super) struct Network {
+    began: Timestamp,
+    now: Timestamp,
+    limits: Limits,
+    events: u64,
+    nodes: Vec<Node>,
+    wires: Vec<Wire>,
+    agenda: Agenda<Happening>,
+    deadlines: Deadlines<TaskId>,
+    waiting: BTreeMap<Awaited, BTreeSet<TaskId>>,
+}
+
+/// Which of several sources has the next thing. Of one moment: hosts' timers, then frames and programs, then deadlines of
+/// programs, so that what comes in time is seen in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Host(NodeId),
+    Agenda,
+    Deadline,
+}
+
+impl Network {
+    /// An empty world.
+    pub(super) fn new(began: Timestamp, limits: Limits) -> Self {
+        Network {
+            began,
+            now: began,
+            limits,
+            events: 0,
+            nodes: Vec::new(),
+            wires: Vec::new(),
+            agenda: Agenda::default(),
+            deadlines: Deadlines::default(),
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a host.
+    pub(super) fn add(&mut self, name: &str, host: Host) -> NodeId {
+        self.nodes.push(Node {
+            name: name.to_owned(),
+            host,
+            links: BTreeMap::new(),
+            recorder: None,
+            changes: Vec::new(),
+        });
+        self.nodes.len() - 1
+    }
+
+    /// Joins two devices, with a wire for each direction.
+    pub(super) fn join(&mut self, ends: [(NodeId, DeviceId); 2], wires: [Wire; 2]) {
+        let [one, other] = ends;
+        for ((near, far), wire) in [(one, other), (other, one)].into_iter().zip(wires) {
+            let link = Far {
+                wire: self.wires.len(),
+                node: far.0,
+                device: far.1,
+            };
+            self.wires.push(wire);
+            if let Some(node) = self.nodes.get_mut(near.0) {
+                node.links.insert(near.1, link);
+            }
+        }
+    }
+
+    /// The moment.
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// How long the world has existed.
+    pub(super) fn age(&self) -> Duration {
+        self.now.since(self.began)
+    }
+
+    /// How many things have happened.
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// A host by its name.
+    pub(super) fn node(&self, name: &str) -> Result<NodeId, WorldError> {
+        self.nodes
+            .iter()
+            .position(|node| node.name == name)
+            .ok_or_else(|| WorldError::new(format!("there is no host {name}")))
+    }
+
+    /// Does something with a host, at this moment, and carries on what it sends.
+    pub(super) fn with<T>(
+        &mut self,
+        node: NodeId,
+        call: impl FnOnce(&mut Host, Timestamp) -> T,
+    ) -> Result<T, WorldError> {
+        let now = self.now;
+        let host = self.nodes.get_mut(node).map(|node| &mut node.host);
+        let host = host.ok_or_else(|| WorldError::new(format!("there is no host {node}")))?;
+        let result = call(host, now);
+        self.settle(node)?;
+        Ok(result)
+    }
+
+    /// Says that a host's configuration changed, as its kernel would.
+    pub(super) fn announce(&mut self, node: NodeId, what: &str) {
+        if let Some(host) = self.nodes.get_mut(node) {
+            host.changes.push(what.to_owned());
+        }
+        self.wake(Awaited::Change(node), Duration::ZERO);
+    }
+
+    /// What was announced of a host's configuration since this was last asked.
+    pub(super) fn changes(&mut self, node: NodeId) -> Vec<String> {
+        let host = self.nodes.get_mut(node);
+        host.map(|host| std::mem::take(&mut host.changes))
+            .unwrap_or_default()
+    }
+
+    /// Whether there is something that [`Network::changes`] would give.
+    pub(super) fn has_changes(&self, node: NodeId) -> bool {
+        self.nodes
+            .get(node)
+            .is_some_and(|host| !host.changes.is_empty())
+    }
+
+    /// What a host's taps show goes there from now on.
+    pub(super) fn record(&mut self, node: NodeId, recorder: Recorder) {
+        if let Some(host) = self.nodes.get_mut(node) {
+            host.recorder = Some(recorder);
+        }
+    }
+
+    /// Ends a capture.
+    pub(super) fn take_recorder(&mut self, node: NodeId) -> Option<Recorder> {
+        self.nodes.get_mut(node)?.recorder.take()
+    }
+
+    /// A task is to run when this happens, or at the deadline, or both; what it waited for before is forgotten only when it
+    /// happens.
+    pub(super) fn wait(&mut self, task: TaskId, what: Option<Awaited>, until: Option<Timestamp>) {
+        if let Some(what) = what {
+            self.waiting.entry(what).or_default().insert(task);
+        }
+        self.deadlines.set(task, until);
+    }
+
+    /// A task is to run now.
+    pub(super) fn start(&mut self, task: TaskId) {
+        self.agenda.enter(self.now, Happening::Wake(task));
+    }
+
+    /// A task has ended.
+    pub(super) fn ended(&mut self, task: TaskId) {
+        self.deadlines.set(task, None);
+        self.wake(Awaited::End(task), Duration::ZERO);
+    }
+
+    fn wake(&mut self, what: Awaited, after: Duration) {
+        for task in self.waiting.remove(&what).into_iter().flatten() {
+            self.agenda
+                .enter(later(self.now, after), Happening::Wake(task));
+        }
+    }
+
+    /// Lets the next thing happen; gives the task that is to run, where it is one.
+    pub(super) fn advance(&mut self) -> Result<Option<TaskId>, WorldError> {
+        let timers = self.nodes.iter().enumerate();
+        let next = timers
+            .filter_map(|(id, node)| Some((node.host.poll_timeout()?, Source::Host(id))))
+            .chain(self.agenda.next().map(|at| (at, Source::Agenda)))
+            .chain(self.deadlines.next().map(|at| (at, Source::Deadline)))
+            .min();
+        let Some((at, source)) = next else {
+            return Err(WorldError::new(
+                "nothing can happen any more, and the experiment is not over",
+            ));
+        };
+        self.now = self.now.max(at);
+        self.check_limits()?;
+        match source {
+            Source::Host(id) => {
+                self.with(id, Host::handle_timeout)?;
+            }
+            Source::Agenda => match self.agenda.pop() {
+                Some(Happening::Arrival(node, device, frame)) => {
+                    self.with(node, |host, now| host.handle_frame(now, device, frame))?;
+                }
+                Some(Happening::Wake(task)) => return Ok(Some(task)),
+                None => {}
+            },
+            Source::Deadline => return Ok(self.deadlines.pop()),
+        }
+        Ok(None)
+    }
+
+    fn check_limits(&mut self) -> Result<(), WorldError> {
+        self.events += 1;
+        if self.events > self.limits.events {
+            return Err(WorldError(format!(
+                "the world's limit of {} events is reached after {:.3} s of virtual time",
+                self.limits.events,
+                self.age().as_secs_f64()
+            )));
+        }
+        if self.age() > self.limits.time {
+            return Err(WorldError(format!(
+                "the world's limit of {} s of virtual time is reached",
+                self.limits.time.as_secs()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Takes what a host has for the outside: frames, captured frames, events.
+    fn settle(&mut self, id: NodeId) -> Result<(), WorldError> {
+        let Some(node) = self.nodes.get_mut(id) else {
+            return Ok(());
+        };
+        while let Some(tapped) = node.host.poll_tapped() {
+            if let Some(recorder) = &mut node.recorder {
+                recorder.record(&tapped)?;
+            }
+        }
+        while let Some((device, frame)) = node.host.poll_transmit() {
+            // A device without a link has nobody at the other end.
+            let Some(far) = node.links.get(&device).copied() else {
+                continue;
+            };
+            let arrivals = self.wires.get_mut(far.wire);
+            for (at, frame) in arrivals.map_or_else(Vec::new, |wire| wire.carry(self.now, frame)) {
+                let arrival = Happening::Arrival(far.node, far.device, frame);
+                self.agenda.enter(at, arrival);
+            }
+        }
+        let events: Vec<Event> = std::iter::from_fn(|| node.host.poll_event()).collect();
+        for event in events {
+            let (Event::Readable(socket)
+            | Event::Writable(socket)
+            | Event::Acceptable(socket)
+            | Event::Failed(socket)) = event;
+            self.wake(Awaited::Socket(id, socket), WAKING);
+        }
+        Ok(())
+    }
+}
