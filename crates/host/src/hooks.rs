@@ -39,6 +39,12 @@ hooks! {
     PostRouting,
 }
 
+/// The hooks behind which POST_ROUTING comes: what this host sends, and what it forwards.
+pub(crate) trait BeforePostRouting: HookKind {}
+
+impl BeforePostRouting for LocalOut {}
+impl BeforePostRouting for Forward {}
+
 /// A packet that a hook let pass.
 #[derive(Debug)]
 pub(crate) struct Passed<H: HookKind> {

@@ -10,7 +10,7 @@ use transect_path::Point;
 use crate::conntrack::Tracking;
 use crate::counters::IpCounter;
 use crate::drop_reason::DropReason;
-use crate::hooks::{HookKind, LocalOut, Passed, PostRouting};
+use crate::hooks::{BeforePostRouting, LocalOut, Passed, PostRouting};
 use crate::ip::bytes::{IPV4_HEADER, IPV6_HEADER, addresses, finish_ipv4_header, put, tos, u16_at};
 use crate::ip::route::{Route, RouteKey};
 use crate::ip::{Outgoing, version_of};
@@ -205,7 +205,10 @@ impl Stack {
     }
 
     /// POST_ROUTING, and on (`ip_output`, `ip6_output`): for what this host sends, and for what it forwards.
-    pub(super) fn post_routing<H: HookKind>(&mut self, passed: Passed<H>) -> Result<(), Errno> {
+    pub(super) fn post_routing<H: BeforePostRouting>(
+        &mut self,
+        passed: Passed<H>,
+    ) -> Result<(), Errno> {
         let packet = passed.packet();
         if packet.version() == Some(IpVersion::V4)
             && packet.in_device.is_none()

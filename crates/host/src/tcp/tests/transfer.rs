@@ -187,10 +187,19 @@ fn ipv6_and_ipv4_on_one_listener() {
     let (server, from) = pair.hosts[SERVER].accept(now, listener).unwrap();
     assert_eq!(from.address, "fd00::1".parse::<Ipv6Addr>().unwrap());
     pair.hosts[SERVER].accept(now, listener).unwrap();
-    assert!(pair.ss(SERVER, "LISTEN").starts_with("tcp LISTEN 0 5 *:80 *:* "));
-    assert!(pair.ss(SERVER, "[::ffff:10.0.0.2]:80 [::ffff:10.0.0.1]:").contains("ESTAB"));
+    assert!(
+        pair.ss(SERVER, "LISTEN")
+            .starts_with("tcp LISTEN 0 5 *:80 *:* ")
+    );
+    assert!(
+        pair.ss(SERVER, "[::ffff:10.0.0.2]:80 [::ffff:10.0.0.1]:")
+            .contains("ESTAB")
+    );
     let line = pair.ss(CLIENT, "[fd00::2]:80");
-    assert!(line.contains("mss:1428 pmtu:1500") && line.contains("advmss:1428"), "{line}");
+    assert!(
+        line.contains("mss:1428 pmtu:1500") && line.contains("advmss:1428"),
+        "{line}"
+    );
     pair.write(CLIENT, six, b"six").unwrap();
     pair.run_for(Duration::from_millis(10));
     assert_eq!(pair.read(SERVER, server), Ok(b"six".to_vec()));
