@@ -200,7 +200,7 @@ impl Connection {
     }
 
     /// What the receive buffer asks for.
-    pub(super) fn note_queued(&mut self, clock: &Clock, segment: &Incoming, queued: &Queued) {
+    pub(super) fn note_queued(&mut self, clock: &Clock, queued: &Queued) {
         // tcp_measure_rcv_mss: a short segment, or a full one that says it is the last, ends what the peer wrote.
         self.acks.pushed_twice |= self.acks.pushed && queued.pushed == Pushed::Again;
         self.acks.pushed |= queued.pushed != Pushed::No;

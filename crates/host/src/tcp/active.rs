@@ -14,7 +14,6 @@ use super::sender::{Ack, Pending};
 use crate::counters::{TcpCounter, TcpExtCounter};
 use crate::drop_reason::DropReason;
 use crate::ip::Route;
-use crate::packet::Packet;
 use crate::socket::Event;
 use crate::stack::Stack;
 
@@ -150,9 +149,7 @@ impl Connection {
             self.timestamps
                 .store(timestamps.value, Self::seconds(stack));
         }
-        self.receive.rcv_nxt = segment.seq + 1;
-        self.receive.copied_seq = self.receive.rcv_nxt;
-        self.receive.rcv_wup = self.receive.rcv_nxt;
+        self.receive.begin(segment.seq);
     }
 
     /// The SYN-ACK: the connection is established (`tcp_finish_connect`).
@@ -268,10 +265,5 @@ impl Connection {
             self.set_state(stack, SocketState::FinWait1);
             self.send_fin(stack);
         }
-    }
-
-    /// Drops a packet on a connection's behalf.
-    pub(super) fn drop(&mut self, stack: &mut Stack, packet: Packet, reason: DropReason) {
-        stack.drop_packet(packet, transect_path::Point::SocketInput, reason);
     }
 }

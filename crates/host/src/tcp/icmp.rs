@@ -19,8 +19,6 @@ use crate::stack::Stack;
 /// An ICMP error that quotes a segment of this host.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IcmpError<'a> {
-    /// Who says so.
-    pub(crate) reporter: IpAddr,
     /// The quoted packet's source: an address of this host (translated back where NAT is at work).
     pub(crate) source: IpAddr,
     /// The quoted packet's destination. Its family tells ICMP from ICMPv6.
@@ -35,6 +33,13 @@ pub(crate) struct IcmpError<'a> {
     pub(crate) mtu: u32,
     /// Where the message came in.
     pub(crate) device: Option<DeviceId>,
+}
+
+impl IcmpError<'_> {
+    /// Which ICMP it is.
+    pub(crate) fn version(&self) -> transect_config::IpVersion {
+        crate::ip::version_of(self.destination)
+    }
 }
 
 /// What an error says, whatever its family.
@@ -211,7 +216,6 @@ mod tests {
                 code,
                 mtu: 1400,
                 transport: &[0; 8],
-                reporter: address,
                 device: None,
             })
         };
@@ -223,12 +227,5 @@ mod tests {
         assert_eq!(told(true, 1, 4), Said::Error(Errno::Econnrefused, false));
         assert_eq!(told(true, 1, 1), Said::Error(Errno::Eacces, false));
         assert_eq!(told(true, 2, 0), Said::TooBig(1400));
-    }
-}
-
-impl IcmpError<'_> {
-    /// Which ICMP it is.
-    pub(crate) fn version(&self) -> transect_config::IpVersion {
-        crate::ip::version_of(self.destination)
     }
 }

@@ -120,9 +120,4 @@ impl Incoming {
     pub(super) fn offers_ecn(&self) -> bool {
         self.flags.0 & (TcpFlags::ECE | TcpFlags::CWR) == TcpFlags::ECE | TcpFlags::CWR
     }
-
-    /// The congestion-experienced codepoint stands in the IP header.
-    pub(super) fn congestion_experienced(&self) -> bool {
-        self.received.tos & 3 == 3
-    }
 }

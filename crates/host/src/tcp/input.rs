@@ -254,7 +254,7 @@ impl Connection {
             echo: self.echo(segment),
         };
         let queued = self.receive.queue(&mut Context::of(stack), &arrived);
-        self.note_queued(&Self::clock(stack), segment, &queued);
+        self.note_queued(&Self::clock(stack), &queued);
         if queued.send_compressed {
             self.send_compressed_ack(stack);
         }
@@ -417,7 +417,7 @@ impl Connection {
             SocketState::CloseWait | SocketState::Closing | SocketState::LastAck
         );
         let mut verdict = Verdict::Dropped(DropReason::NotSpecified);
-        if !(closed_by_peer && !segment.seq.is_before(self.receive.rcv_nxt)) {
+        if !closed_by_peer || segment.seq.is_before(self.receive.rcv_nxt) {
             if self.state != SocketState::Established
                 && self.shut_read
                 && segment.has_sequence()

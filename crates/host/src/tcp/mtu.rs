@@ -28,7 +28,7 @@ pub(super) fn route_advmss(route: &Route, v6: bool) -> u32 {
         let mss = route.mtu.saturating_sub(60).max(1220);
         if mss > 65_535 - 20 { 65_535 } else { mss }
     } else {
-        route.mtu.saturating_sub(40).max(256).min(65_535 - 40)
+        route.mtu.saturating_sub(40).clamp(256, 65_535 - 40)
     }
 }
 

@@ -512,10 +512,7 @@ impl Connection {
         self.route = Some(route);
         self.state = SocketState::SynRecv;
         self.irs = request.rcv_isn;
-        let first = request.rcv_isn + 1;
-        self.receive.rcv_nxt = first;
-        self.receive.copied_seq = first;
-        self.receive.rcv_wup = first;
+        self.receive.begin(request.rcv_isn);
         self.receive.rcv_wnd = request.rcv_wnd;
         self.receive.rcv_ssthresh = request.rcv_wnd;
         self.receive.window_clamp = request.window_clamp;

@@ -251,7 +251,7 @@ impl Table {
         let hash = secrets.port_offset(local, peer);
         let bucket = hash as u8;
         let perturb = *self.perturb.entry(bucket).or_insert_with(|| random.u32(..));
-        let start = perturb.wrapping_add((hash >> 32) as u32) % count & !1;
+        let start = (perturb.wrapping_add((hash >> 32) as u32) % count) & !1;
         for parity in [0, 1] {
             for step in 0..count.div_ceil(2) {
                 let offset = (start + parity + 2 * step) % (count + count % 2);

@@ -27,8 +27,9 @@ impl Timestamps {
 
     /// Whether a segment is to be refused for its timestamp (`tcp_paws_reject`).
     pub(super) fn rejects(&self, value: u32, rst: bool, seconds: u64) -> bool {
-        !self.is_fresh(value, 0, seconds)
-            && !(rst && seconds >= self.recent_stamp.saturating_add(PAWS_MSL))
+        // A reset is taken after a minute's silence: the peer's clock may have begun anew.
+        let excused = rst && seconds >= self.recent_stamp.saturating_add(PAWS_MSL);
+        !self.is_fresh(value, 0, seconds) && !excused
     }
 
     /// Remembers the peer's timestamp (`tcp_store_ts_recent`).

@@ -115,7 +115,6 @@ impl Host {
         let protocol = quoted.get(9).copied().unwrap_or_default();
         let (source, destination) = addresses(quoted);
         let error = IcmpError {
-            reporter: received.source,
             source,
             destination,
             transport,
@@ -233,7 +232,6 @@ impl Host {
         };
         let (source, destination) = addresses(quoted);
         let error = IcmpError {
-            reporter: received.source,
             source,
             destination,
             transport,

@@ -306,7 +306,6 @@ impl Pair {
         let host = &mut self.hosts[CLIENT];
         host.begin(self.now);
         let error = crate::tcp::IcmpError {
-            reporter: peer.address,
             source: local.address,
             destination: peer.address,
             transport: &transport,

@@ -204,3 +204,84 @@ fn ipv6_and_ipv4_on_one_listener() {
     pair.run_for(Duration::from_millis(10));
     assert_eq!(pair.read(SERVER, server), Ok(b"six".to_vec()));
 }
+
+#[test]
+fn a_reader_that_sleeps_closes_the_window_and_probes_keep_it_alive() {
+    let mut pair = Pair::new();
+    let (client, server) = pair.connected();
+    let mut sent = 0;
+    for _ in 0..100 {
+        match pair.write(CLIENT, client, &[b'x'; 10_000]) {
+            Ok(count) => sent += count,
+            Err(Errno::Eagain) => {}
+            other => panic!("{other:?}"),
+        }
+        pair.run_for(Duration::from_micros(50));
+    }
+    pair.run_for(Duration::from_secs(5));
+    let line = pair.ss(CLIENT, "ESTAB");
+    assert!(line.contains("timer:(persist,"), "{line}");
+    assert!(line.contains("rwnd_limited:"), "{line}");
+    assert!(pair.counter(SERVER, "TcpExtTCPToZeroWindowAdv") >= 1);
+    let probes = pair.counter(CLIENT, "TcpExtTCPWinProbe");
+    assert!((4..=5).contains(&probes), "{probes}");
+    let mut read = 0;
+    for _ in 0..100 {
+        if let Ok(bytes) = pair.read(SERVER, server) {
+            read += bytes.len();
+        }
+        pair.run_for(Duration::from_millis(1));
+    }
+    assert_eq!(read, sent);
+    assert_eq!(pair.counter(CLIENT, "TcpExtTCPTimeouts"), 0);
+    assert!(pair.events[CLIENT].contains("writable"));
+}
+
+#[test]
+fn a_mebibyte_arrives_whole_whatever_is_lost() {
+    for (features, seed) in [
+        (crate::device::Features::VETH, 1),
+        (crate::device::Features::NONE, 2),
+        (crate::device::Features::NONE, 3),
+    ] {
+        let mut pair = Pair::with(features, &[]);
+        pair.delay = Duration::from_millis(2);
+        let listener = pair.listen(80, 10, &[]);
+        let client = pair.connect(80, &[]);
+        pair.run_for(Duration::from_millis(20));
+        let now = pair.now;
+        let (server, _) = pair.hosts[SERVER].accept(now, listener).unwrap();
+        let mut random = fastrand::Rng::with_seed(seed);
+        pair.lose(move |_| random.u8(..) < 20);
+        let bytes: Vec<u8> = (0..1_048_576_u32)
+            .map(|number| (number * 7 % 251) as u8)
+            .collect();
+        let (mut written, mut arrived) = (0, Vec::new());
+        for _ in 0..200_000 {
+            if written < bytes.len() {
+                written += pair.write(CLIENT, client, &bytes[written..]).unwrap_or(0);
+                if written == bytes.len() {
+                    pair.close(CLIENT, client);
+                }
+            }
+            match pair.read(SERVER, server) {
+                Ok(more) if more.is_empty() => break,
+                Ok(more) => arrived.extend(more),
+                Err(_) => {}
+            }
+            pair.trace.clear();
+            pair.run_for(Duration::from_millis(1));
+        }
+        assert!(
+            arrived == bytes,
+            "{} bytes of {}",
+            arrived.len(),
+            bytes.len()
+        );
+        assert!(pair.counter(CLIENT, "TcpRetransSegs") > 0);
+        pair.close(SERVER, server);
+        pair.lose(|_| false);
+        pair.run_for(Duration::from_secs(300));
+        assert_eq!(pair.ss(CLIENT, ":80"), "");
+    }
+}
