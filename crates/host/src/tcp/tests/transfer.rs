@@ -278,7 +278,9 @@ fn a_mebibyte_arrives_whole_whatever_is_lost() {
             arrived.len(),
             bytes.len()
         );
-        assert!(pair.counter(CLIENT, "TcpRetransSegs") > 0);
+        // Of a few super-packets none may be lost; of hundreds of segments some are.
+        let single = features == crate::device::Features::NONE;
+        assert!(pair.counter(CLIENT, "TcpRetransSegs") > 0 || !single);
         pair.close(SERVER, server);
         pair.lose(|_| false);
         pair.run_for(Duration::from_secs(300));
