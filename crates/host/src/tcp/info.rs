@@ -281,23 +281,14 @@ impl Connection {
             self.receive.rcvbuf,
             self.below,
             self.send_buffer.sndbuf,
-            forward_alloc(
-                self.receive
-                    .rmem_alloc
-                    .saturating_add(self.send_buffer.wmem_queued)
-            ),
-            self.send_buffer.wmem_queued,
+            self.forward_alloc(),
+            self.queued_memory(),
             self.drops
         );
         let congestion = self.sender.algorithm_name();
         self.info(stack).print(&mut line, congestion);
         line
     }
-}
-
-/// What is reserved but not used of whole pages (`sk_forward_alloc`).
-fn forward_alloc(used: u32) -> u32 {
-    used.next_multiple_of(4096) - used
 }
 
 impl Listener {

@@ -12,6 +12,9 @@ use crate::counters::TcpExtCounter;
 use crate::drop_reason::DropReason;
 use crate::stack::Stack;
 
+/// Bytes of a page.
+const PAGE: u32 = 4096;
+
 /// What became of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -80,6 +83,33 @@ impl Connection {
             && !self.receive.has_gap()
     }
 
+    /// Whether the next segments may take the fast path (`tcp_fast_path_check`).
+    fn check_fast_path(&mut self) {
+        self.fast_path = !self.receive.has_gap()
+            && self.receive.rcv_wnd > 0
+            && self.receive.rmem_alloc < self.receive.rcvbuf;
+    }
+
+    /// Memory that is reserved in whole pages and not used yet (`sk_forward_alloc`).
+    pub(super) fn forward_alloc(&self) -> u32 {
+        let used = self.used_memory();
+        used.next_multiple_of(PAGE) - used
+    }
+
+    /// What is charged to the socket, both ways.
+    fn used_memory(&self) -> u32 {
+        self.receive
+            .rmem_alloc
+            .saturating_add(self.queued_memory())
+            .min(u32::MAX - PAGE)
+    }
+
+    /// `sk_wmem_queued`.
+    pub(super) fn queued_memory(&self) -> u32 {
+        let queued = i64::from(self.send_buffer.wmem_queued) + self.sender.queue_cost;
+        u32::try_from(queued.max(0)).unwrap_or(u32::MAX)
+    }
+
     /// `tcp_rcv_established`.
     fn receive_established(
         &mut self,
@@ -96,7 +126,7 @@ impl Connection {
             self.send_more(stack);
             return Verdict::Consumed;
         }
-        if predicted && self.receive.has_room(segment.truesize) {
+        if predicted && segment.truesize <= self.forward_alloc() {
             return self.receive_predicted_data(stack, segment, payload);
         }
         if !segment.flags.ack() && !segment.flags.rst() && !segment.flags.syn() {
@@ -190,7 +220,12 @@ impl Connection {
             unsent: self.send_buffer.head().is_some(),
             syn_sent: false,
         };
+        let window = self.sender.snd_wnd;
         let outcome = self.sender.acknowledge(&mut Context::of(stack), &ack);
+        // tcp_ack_update_window: a new window is what the next segments are compared with.
+        if self.sender.snd_wnd != window {
+            self.check_fast_path();
+        }
         if kind == AckKind::Valid {
             self.soft_error = None;
         }
@@ -213,7 +248,6 @@ impl Connection {
             let settings = &stack.settings.tcp;
             self.sync_mss(settings, cookie);
         }
-        self.fast_path = true;
         if outcome.confirms_neighbor
             && let Some(route) = self.route
         {
@@ -272,7 +306,12 @@ impl Connection {
                 )));
                 Verdict::Dropped(reason)
             }
-            None => Verdict::Queued,
+            None => {
+                if queued.received > 0 && !self.fast_path {
+                    self.check_fast_path();
+                }
+                Verdict::Queued
+            }
         }
     }
 

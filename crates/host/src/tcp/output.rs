@@ -147,6 +147,10 @@ impl Connection {
     fn window_and_ecn(&mut self, stack: &mut Stack, segment: &Segment) -> (u16, u8, u8) {
         let mut flags = segment.flags;
         let mut tos = self.options.tos & !3;
+        if segment.pcount > 1 {
+            // What stands for several segments is pushed, so that GRO at the receiver does not wait for more.
+            flags |= TcpFlags::PSH;
+        }
         if flags & TcpFlags::SYN != 0 {
             let window = u16::try_from(self.receive.rcv_wnd).unwrap_or(u16::MAX);
             return (window, flags, tos);
