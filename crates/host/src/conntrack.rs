@@ -354,6 +354,14 @@ impl Connections {
         }
     }
 
+    /// Throws out everything.
+    pub(crate) fn clear(&mut self) {
+        let all: Vec<ConnectionId> = self.entries().map(|(id, _)| id).collect();
+        for id in all {
+            self.remove(id);
+        }
+    }
+
     /// Every entry, in the order of their places.
     fn entries(&self) -> impl DoubleEndedIterator<Item = (ConnectionId, &Connection)> {
         self.slots.iter().enumerate().filter_map(|(slot, own)| {

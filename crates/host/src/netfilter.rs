@@ -12,8 +12,6 @@ mod plan;
 mod question;
 mod reject;
 mod run;
-#[cfg(test)]
-mod tests;
 mod translate;
 
 use transect_config::rules::RuleSet;
@@ -96,6 +94,12 @@ impl Host {
         let jiffies = self.stack.ticks.at(self.stack.now);
         let hz = u64::from(self.stack.ticks.hz());
         self.stack.netfilter.connections.entries_text(jiffies, hz)
+    }
+
+    /// Forgets every tracked connection, as `conntrack -F` does.
+    pub fn flush_connections(&mut self, now: Timestamp) {
+        self.begin(now);
+        self.stack.netfilter.connections.clear();
     }
 
     /// As `conntrack -S` prints the statistics.

@@ -117,7 +117,20 @@ fn statement(name: &str, body: &Json, inner: &dyn Fn(&Json) -> String, depth: us
                 Some(true) => "over ",
                 _ => "",
             };
-            format!("limit rate {over}{}/{}", text("rate"), text("per"))
+            let (unit, burst_unit) = match body.get("rate_unit") {
+                Some(unit) => (format!(" {}", inner(unit)), text("burst_unit")),
+                None => (String::new(), "packets".to_owned()),
+            };
+            // What nft leaves out: a burst of 5 packets, or of no bytes.
+            let burst = match (body.get("burst").and_then(Json::as_u64), unit.is_empty()) {
+                (None | Some(0), _) | (Some(5), true) => String::new(),
+                (Some(burst), _) => format!(" burst {burst} {burst_unit}"),
+            };
+            format!(
+                "limit rate {over}{}{unit}/{}{burst}",
+                text("rate"),
+                text("per")
+            )
         }
         "log" => format!(
             "log{}{}{}",
@@ -132,9 +145,8 @@ fn statement(name: &str, body: &Json, inner: &dyn Fn(&Json) -> String, depth: us
         "socket" | "rt" => format!("{name} {}", text("key")),
         "numgen" => format!("numgen {} mod {}", text("mode"), text("mod")),
         "jhash" => format!("jhash {} mod {}", text("expr"), text("mod")),
-        "exthdr" => format!("exthdr {} {}", text("name"), text("field"))
-            .trim_end()
-            .to_owned(),
+        "exthdr" if body.get("field").is_some() => format!("{} {}", text("name"), text("field")),
+        "exthdr" => format!("exthdr {}", text("name")),
         "quota" if body.is_string() => format!("quota name \"{}\"", inner(body)),
         "xt" => format!("xt {} {}", text("type"), text("name")),
         "fwd" | "dup" => format!(

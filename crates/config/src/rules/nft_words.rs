@@ -272,11 +272,23 @@ impl<'a> Cursor<'a> {
             // Bytes have their unit apart: `10 mbytes/second`.
             rate = format!("{rate} {}", self.take()?);
         }
-        if self.accept("burst") {
-            self.next += 2;
-        }
+        let burst = match self.accept("burst") {
+            true => Some((self.take()?, self.take()?)),
+            false => None,
+        };
         let (rate, per) = rate.split_once('/')?;
-        let mut body = json!({ "rate": rate, "per": per });
+        let mut body = match rate.split_once(' ') {
+            Some((rate, unit)) => {
+                json!({ "rate": atom(rate), "per": per, "rate_unit": unit, "burst": 0, "burst_unit": "bytes" })
+            }
+            None => json!({ "rate": atom(rate), "per": per, "burst": 5 }),
+        };
+        if let Some((burst, unit)) = burst {
+            body["burst"] = atom(burst);
+            if body.get("rate_unit").is_some() {
+                body["burst_unit"] = json!(unit);
+            }
+        }
         if over {
             body["inv"] = Json::Bool(true);
         }

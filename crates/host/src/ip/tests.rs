@@ -4,6 +4,7 @@
 mod anything;
 mod errors;
 mod fragments;
+mod netfilter;
 mod sockets;
 
 use std::collections::BTreeMap;

@@ -25,7 +25,8 @@ pub(super) struct Asked<'a> {
     jiffies: u64,
     hz: u32,
     now: Timestamp,
-    length: usize,
+    /// The packet, from its IP header on.
+    network: &'a [u8],
     random: &'a mut fastrand::Rng,
 }
 
@@ -64,7 +65,7 @@ impl Questions {
         table: usize,
         (jiffies, hz): (u64, u32),
         now: Timestamp,
-        length: usize,
+        network: &'a [u8],
         random: &'a mut fastrand::Rng,
     ) -> Asked<'a> {
         Asked {
@@ -73,7 +74,7 @@ impl Questions {
             jiffies,
             hz,
             now,
-            length,
+            network,
             random,
         }
     }
@@ -127,7 +128,7 @@ impl Asked<'_> {
     pub(super) fn answer(&mut self, at: RulePlace, statement: usize) -> bool {
         match self.kept.get_mut(&(self.table, at, statement)) {
             Some(Question::Rate(rate)) => rate.passes(self.jiffies, self.hz),
-            Some(Question::Bucket(bucket)) => bucket.passes(self.now, self.length),
+            Some(Question::Bucket(bucket)) => bucket.passes(self.now, self.network.len()),
             Some(Question::Nth { every, count }) => {
                 *count = if *count >= *every { 0 } else { *count + 1 };
                 *count == 0
@@ -136,7 +137,7 @@ impl Asked<'_> {
                 threshold,
                 inverted,
             }) => (self.random.u32(..) & 0x7fff_ffff < *threshold) != *inverted,
-            Some(Question::Quota { left }) => match left.checked_sub(self.length as u64) {
+            Some(Question::Quota { left }) => match left.checked_sub(self.network.len() as u64) {
                 Some(rest) => {
                     *left = rest;
                     true
@@ -147,6 +148,7 @@ impl Asked<'_> {
                 }
             },
             Some(Question::Number(number)) => number.passes(self.random),
+            Some(Question::Fragment(field)) => field.passes(self.network),
             None => false,
         }
     }
@@ -167,6 +169,8 @@ enum Question {
     Quota { left: u64 },
     /// nft's `numgen`.
     Number(Number),
+    /// The field that holds a fragment's place, with its flags.
+    Fragment(FragmentField),
 }
 
 /// `xt_limit`: credits that grow with the ticks.
@@ -272,6 +276,38 @@ impl Number {
     }
 }
 
+/// `ip frag-off & 0x3fff == 0x2000`, `frag frag-off != 0`: IPv4's field with its flags; IPv6's offset, of a packet that has a
+/// fragment header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FragmentField {
+    v6: bool,
+    mask: u32,
+    negated: bool,
+    wanted: Vec<(u32, u32)>,
+}
+
+impl FragmentField {
+    fn passes(&self, network: &[u8]) -> bool {
+        let word = |at: usize| match network.get(at..at + 2) {
+            Some([high, low]) => Some(u16::from_be_bytes([*high, *low])),
+            _ => None,
+        };
+        let is_v6 = network.first().is_some_and(|first| first >> 4 == 6);
+        let field = match (self.v6, is_v6) {
+            (false, false) => word(6),
+            (true, true) => super::run::fragment_header(network)
+                .and_then(|at| word(at + 2))
+                .map(|field| field >> 3),
+            _ => None,
+        };
+        field.is_some_and(|field| {
+            let field = u32::from(field) & self.mask;
+            let inside = |(first, last): &(u32, u32)| (*first..=*last).contains(&field);
+            self.wanted.iter().any(inside) != self.negated
+        })
+    }
+}
+
 impl Question {
     /// Reads a match in its program's words; none for one that the model cannot answer.
     fn read(text: &str) -> Option<Self> {
@@ -283,6 +319,8 @@ impl Question {
                 left: bytes.parse().ok()?,
             }),
             ["limit", "rate", rest @ ..] => read_bucket(rest),
+            ["ip", "frag-off", rest @ ..] => read_fragment(false, rest),
+            ["frag", "frag-off", rest @ ..] => read_fragment(true, rest),
             [
                 "numgen",
                 mode @ ("inc" | "random"),
@@ -411,9 +449,31 @@ fn read_bucket(words: &[&str]) -> Option<Question> {
     }))
 }
 
+/// `[& MASK] COMPARISON`.
+fn read_fragment(v6: bool, words: &[&str]) -> Option<Question> {
+    let (mask, rest) = match words {
+        ["&", mask, rest @ ..] => (number(mask)?, rest),
+        rest => (u32::MAX, rest),
+    };
+    let (negated, wanted) = read_comparison(rest)?;
+    Some(Question::Fragment(FragmentField {
+        v6,
+        mask,
+        negated,
+        wanted,
+    }))
+}
+
+/// A number, decimal or with 0x.
+fn number(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
 /// `13`, `!= 13`, `< 5`, `0-4`, `{ 1, 2 }`.
 fn read_comparison(words: &[&str]) -> Option<(bool, Vec<(u32, u32)>)> {
-    let number = |text: &str| text.parse::<u32>().ok();
     let range = |text: &str| match text.split_once('-') {
         Some((first, last)) => Some((number(first)?, number(last)?)),
         None => number(text).map(|number| (number, number)),
@@ -455,7 +515,7 @@ mod tests {
                 let now = Timestamp(1_000_000_000 + n * step_milliseconds * 1_000_000);
                 let jiffies = now.0 / 4_000_000;
                 questions
-                    .ask(0, (jiffies, 250), now, 100, &mut random)
+                    .ask(0, (jiffies, 250), now, &[0; 100], &mut random)
                     .answer(place, 0)
             })
             .collect()
@@ -517,6 +577,39 @@ mod tests {
     fn a_quota_ends() {
         let answers = asked("-m quota --quota 250", 4, 0);
         assert_eq!(answers, [true, true, false, false]);
+    }
+
+    #[test]
+    fn fragments_by_their_place() {
+        let field = |text: &str| match Question::read(text) {
+            Some(Question::Fragment(field)) => field,
+            other => panic!("{text}: {other:?}"),
+        };
+        let v4 = |place: u16| {
+            let mut packet = vec![0x45, 0, 0, 40, 0, 1];
+            packet.extend(place.to_be_bytes());
+            packet.resize(40, 0);
+            packet
+        };
+        let first = field("ip frag-off & 0x3fff == 0x2000");
+        assert!(
+            first.passes(&v4(0x2000)) && !first.passes(&v4(0x20b9)) && !first.passes(&v4(0x4000))
+        );
+        let later = field("ip frag-off & 8191 != 0");
+        assert!(later.passes(&v4(0x20b9)) && !later.passes(&v4(0x2000)));
+        let v6 = |place: u16| {
+            let mut packet = vec![0x60, 0, 0, 0, 0, 16, 44, 64];
+            packet.resize(40, 0);
+            packet.extend([17, 0]);
+            packet.extend(place.to_be_bytes());
+            packet.resize(56, 0);
+            packet
+        };
+        let first = field("frag frag-off 0");
+        assert!(first.passes(&v6(1)) && !first.passes(&v6(0xb9 << 3)));
+        assert!(!first.passes(&v4(0)));
+        let whole = [[0x60, 0, 0, 0, 0, 16, 17, 64].as_slice(), &[0; 48]].concat();
+        assert!(!first.passes(&whole), "no fragment header");
     }
 
     #[test]

@@ -199,7 +199,7 @@ impl Stack {
                 at.table,
                 (jiffies, self.ticks.hz()),
                 now,
-                length,
+                packet.network(),
                 &mut self.random,
             ),
             counted: Vec::new(),
@@ -286,7 +286,7 @@ impl Stack {
 }
 
 /// Where IPv6's fragment header begins (RFC 8200 section 4.5): only headers of the way stand before it.
-fn fragment_header(network: &[u8]) -> Option<usize> {
+pub(super) fn fragment_header(network: &[u8]) -> Option<usize> {
     let mut next = *network.get(6)?;
     let mut at = 40;
     while matches!(next, 0 | 43 | 60) {

@@ -62,7 +62,7 @@ impl Stack {
             if let Verdict::Drop = self.settle(hook, version, info, what, packet) {
                 return Verdict::Drop;
             }
-            if self.left_its_device(hook, packet) {
+            if !info.is_reply() && self.left_its_device(hook, packet) {
                 self.netfilter.connections.kill(&packet.tracking);
                 return Verdict::Drop;
             }

@@ -1,5 +1,8 @@
 //! `nft`: what one may type, of the commands that change rules.
 
+use std::net::IpAddr;
+
+use serde_json::{Value as Json, json};
 use transect_path::RuleBackend;
 
 use super::super::nft_lower::{element, lower_rule, map_element};
@@ -7,8 +10,8 @@ use super::super::nft_render::render_rule;
 use super::super::nft_text::{self, base_chain};
 use super::super::nft_words::{parse_elements, parse_rule, words};
 use super::super::{
-    Action, Chain, Elements, Family, MapEntries, Match, Policy, Rule, RuleSet, Set, SetElement,
-    Statement, Table, Test, Value,
+    Action, Chain, Elements, Family, Field, MapEntries, Match, Policy, Rule, RuleSet, Set,
+    SetElement, Statement, Table, Test, Value,
 };
 use super::{next_handle, next_table_handle, renumber};
 
@@ -314,8 +317,7 @@ impl<'a> Command<'a> {
         let table = table_mut(rule_set, at)?;
         let chain = self.chain(table)?;
         let place = self.place()?;
-        let mut rule = self.statements(table)?;
-        rule.handle = Some(next_handle(table));
+        let rule = self.statements(table)?;
         let chain = table
             .chains
             .get_mut(chain)
@@ -341,12 +343,17 @@ impl<'a> Command<'a> {
         if words.is_empty() {
             return Err("a rule without statements".to_owned());
         }
-        let (expressions, comment) = parse_rule(words);
+        let (mut expressions, comment) = parse_rule(words);
+        expressions
+            .iter_mut()
+            .for_each(|own| tidy(table.family, own));
+        require_tcp(&mut expressions);
         let lowered = lower_rule(&expressions);
         understood(table, &lowered.statements)?;
         Ok(Rule {
             number: 0,
-            handle: None,
+            // Lists in braces are sets of their own, with a handle each.
+            handle: Some(next_handle(table) + expressions.iter().map(lists).sum::<u64>()),
             text: render_rule(&expressions, comment.as_deref()),
             rendered: false,
             counter: lowered.counter.or_else(|| {
@@ -406,7 +413,7 @@ impl<'a> Command<'a> {
             .flat_map(|table| table.sets)
             .next();
         let set = set.ok_or("expected \"type TYPE;\"")?;
-        if set.key.is_empty() || set.key.contains(&super::super::Field::Unknown) {
+        if set.key.is_empty() || set.key.contains(&Field::Unknown) {
             return Err(format!(
                 "\"{body}\": no type of which the model knows anything"
             ));
@@ -676,6 +683,73 @@ fn hooks_fit(family: Family, base: &super::super::BaseChain) -> Result<(), Strin
             "a chain of type {} cannot be hooked there in family {family}",
             base.kind
         )),
+    }
+}
+
+/// How many lists in braces there are.
+fn lists(json: &Json) -> u64 {
+    match json {
+        Json::Object(object) => object
+            .iter()
+            .map(|(name, body)| u64::from(name == "set" && body.is_array()) + lists(body))
+            .sum(),
+        Json::Array(list) => list.iter().map(lists).sum(),
+        _ => 0,
+    }
+}
+
+/// Says one thing in one way, as nft prints it: sorted lists, no rejection that goes without saying.
+fn tidy(family: Family, json: &mut Json) {
+    let default = match family {
+        Family::Ip => "icmp",
+        Family::Ip6 => "icmpv6",
+        _ => "icmpx",
+    };
+    match json {
+        Json::Object(object) => {
+            if let Some(list) = object.get_mut("set").and_then(Json::as_array_mut) {
+                list.sort_by_cached_key(sort_key);
+            }
+            if let Some(reject) = object.get_mut("reject")
+                && reject.get("type").and_then(Json::as_str) == Some(default)
+                && reject.get("expr").and_then(Json::as_str) == Some("port-unreachable")
+            {
+                *reject = Json::Null;
+            }
+            object.values_mut().for_each(|inner| tidy(family, inner));
+        }
+        Json::Array(list) => list.iter_mut().for_each(|inner| tidy(family, inner)),
+        _ => {}
+    }
+}
+
+/// By which the elements of a list are sorted: numbers and addresses; all others stay as they are.
+fn sort_key(json: &Json) -> u128 {
+    let text = json
+        .as_str()
+        .or_else(|| json.pointer("/prefix/addr")?.as_str());
+    let range = json.pointer("/range/0");
+    match (json, range, text.and_then(|text| text.parse().ok())) {
+        (Json::Number(number), _, _) => number.as_u64().unwrap_or(0).into(),
+        (_, Some(first), _) => sort_key(first),
+        (_, _, Some(IpAddr::V4(address))) => u32::from(address).into(),
+        (_, _, Some(IpAddr::V6(address))) => address.into(),
+        _ => 0,
+    }
+}
+
+/// A reset needs TCP; nft adds the match where none says so.
+fn require_tcp(expressions: &mut Vec<Json>) {
+    let resets =
+        |own: &Json| own.pointer("/reject/type").and_then(Json::as_str) == Some("tcp reset");
+    let Some(at) = expressions.iter().position(resets) else {
+        return;
+    };
+    let before = lower_rule(expressions.get(..at).unwrap_or_default());
+    let tcp = Match::field(Field::Protocol, [Value::Number(6)], false);
+    if !before.statements.contains(&Statement::Match(tcp)) {
+        let test = json!({"match": { "op": "==", "left": {"meta": { "key": "l4proto" }}, "right": "tcp" }});
+        expressions.insert(at, test);
     }
 }
 

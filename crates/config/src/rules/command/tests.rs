@@ -279,10 +279,7 @@ fn nft_tables_chains_and_rules() {
     assert_eq!(
         rules,
         [
-            (
-                Some(4),
-                "tcp dport 80 counter reject with icmpx port-unreachable"
-            ),
+            (Some(4), "tcp dport 80 counter reject"),
             (Some(2), "tcp dport 80 drop"),
             (Some(3), "ip saddr 10.0.0.1 tcp dport 3306 counter drop"),
             (Some(5), "numgen inc mod 20 13 drop"),
@@ -290,12 +287,7 @@ fn nft_tables_chains_and_rules() {
     );
     let rule = &table.chains[0].rules[0];
     assert_eq!(rule.counter, Some(Default::default()));
-    assert_eq!(
-        rule.action(),
-        Action::Reject {
-            with: Some("icmpx port-unreachable".into())
-        }
-    );
+    assert_eq!(rule.action(), Action::Reject { with: None });
     assert_eq!(table.chains[0].rules[1].counter, None);
 }
 
@@ -396,4 +388,108 @@ fn a_block_is_added_whole() {
         statements.as_slice(),
         [Statement::Match(_), Statement::Verdict(Action::Accept)]
     ));
+}
+
+/// Typed, and as nft 1.0.6 listed it then.
+#[test]
+fn rules_are_printed_as_nft_prints_them() {
+    for (typed, printed) in [
+        ("limit rate 5/second drop", "limit rate 5/second drop"),
+        (
+            "limit rate 5/second burst 9 packets drop",
+            "limit rate 5/second burst 9 packets drop",
+        ),
+        ("limit rate 10 kbytes/second", "limit rate 10 kbytes/second"),
+        (
+            "limit rate over 10 kbytes/second burst 5 kbytes",
+            "limit rate over 10 kbytes/second burst 5 kbytes",
+        ),
+        (
+            "ip frag-off & 0x3fff == 0x2000 drop",
+            "ip frag-off & 16383 == 8192 drop",
+        ),
+        (
+            "ip frag-off & 0x1fff != 0 drop",
+            "ip frag-off & 8191 != 0 drop",
+        ),
+        ("frag frag-off 0 drop", "frag frag-off 0 drop"),
+        ("frag frag-off != 0 drop", "frag frag-off != 0 drop"),
+        ("numgen inc mod 20 == 13 drop", "numgen inc mod 20 13 drop"),
+        (
+            "numgen random mod 20 < 13 drop",
+            "numgen random mod 20 < 13 drop",
+        ),
+        ("oif lo drop", "oif \"lo\" drop"),
+        (
+            "ct state established,related accept",
+            "ct state established,related accept",
+        ),
+        (
+            "tcp dport 80 ct state new accept",
+            "tcp dport 80 ct state new accept",
+        ),
+        ("reject with icmpx type port-unreachable", "reject"),
+        ("meta mark set 1", "meta mark set 0x00000001"),
+        ("reject", "reject"),
+        ("ip protocol icmp drop", "ip protocol icmp drop"),
+        (
+            "ip saddr { 10.0.0.2,10.0.0.1 } drop",
+            "ip saddr { 10.0.0.1, 10.0.0.2 } drop",
+        ),
+        ("tcp flags syn drop", "tcp flags syn drop"),
+        (
+            "tcp dport {80,22} log prefix \"ab\" drop",
+            "tcp dport { 22, 80 } log prefix \"ab\" drop",
+        ),
+        (
+            "meta l4proto tcp counter drop",
+            "meta l4proto tcp counter drop",
+        ),
+        ("icmp type echo-request drop", "icmp type echo-request drop"),
+        ("ct mark set 0x5 accept", "ct mark set 0x00000005 accept"),
+        ("ip ttl set 5", "ip ttl set 5"),
+        (
+            "tcp flags syn tcp option maxseg size set rt mtu",
+            "tcp flags syn tcp option maxseg size set rt mtu",
+        ),
+        ("fib daddr type local accept", "fib daddr type local accept"),
+        (
+            "reject with tcp reset",
+            "meta l4proto tcp reject with tcp reset",
+        ),
+        ("iif != lo drop", "iif != \"lo\" drop"),
+        (
+            "ip daddr 10.0.0.0/8 tcp sport 1024-65535 drop",
+            "ip daddr 10.0.0.0/8 tcp sport 1024-65535 drop",
+        ),
+        (
+            "meta l4proto { tcp, udp } th dport 53 accept",
+            "meta l4proto { tcp, udp } th dport 53 accept",
+        ),
+        (
+            "ip6 saddr fd00::1 icmpv6 type echo-request drop",
+            "ip6 saddr fd00::1 icmpv6 type echo-request drop",
+        ),
+        ("counter comment \"hi\"", "counter comment \"hi\""),
+        ("return", "return"),
+        ("meta mark 0x5 drop", "meta mark 0x00000005 drop"),
+        (
+            "ct mark & 0xff == 1 drop",
+            "ct mark & 0x000000ff == 0x00000001 drop",
+        ),
+        ("ct state != new drop", "ct state != new drop"),
+        (
+            "meta l4proto tcp counter drop",
+            "meta l4proto tcp counter drop",
+        ),
+    ] {
+        let mut words = vec!["nft".to_owned()];
+        words.push(format!("add rule inet x c {typed}"));
+        let mut rule_set = run(&["nft add table inet x; add chain inet x c"]);
+        if let Err(error) = apply_command(&mut rule_set, &words) {
+            panic!("{error}");
+        }
+        let (_, _, rule) = rule_set.rules().next().expect("one rule");
+        assert_eq!(rule.text, printed, "{typed}");
+    }
 }

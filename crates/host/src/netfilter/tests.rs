@@ -1,1 +1,0 @@
-//! Hooks as a host runs them.
