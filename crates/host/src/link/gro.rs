@@ -19,11 +19,8 @@ impl Stack {
     /// Merges a segment into one that is held, holds it, or lets it go on; it has entered `backlog`.
     pub(super) fn gro_receive(&mut self, id: DeviceId, packet: Packet) {
         let layout = Layout::of(&packet).filter(|layout| {
-            layout.protocol == TCP
-                && packet.segmentation.is_none()
-                && packet.packet_type == transect_packet::PacketType::Host
+            layout.protocol == TCP && packet.packet_type == transect_packet::PacketType::Host
         });
-        let layout = layout.filter(|layout| checksum_holds(&packet, *layout));
         let Some(device) = self.link.device_mut(id) else {
             return;
         };
@@ -31,6 +28,7 @@ impl Stack {
             self.link.backlog.push_back(packet);
             return;
         };
+        let mergeable = packet.segmentation.is_none() && checksum_holds(&packet, layout);
         let mut packet = packet;
         let same = device
             .held
@@ -38,7 +36,7 @@ impl Stack {
             .position(|held| same_flow(held, &packet, layout));
         if let Some(index) = same {
             let mut held = device.held.remove(index);
-            if can_follow(&held, &packet, layout) {
+            if mergeable && can_follow(&held, &packet, layout) {
                 let ended = merge(&mut held, &packet, layout);
                 if ended {
                     self.link.backlog.push_back(complete(held));
@@ -53,7 +51,7 @@ impl Stack {
         let last = flags
             & (TcpFlags::URG | TcpFlags::PSH | TcpFlags::RST | TcpFlags::SYN | TcpFlags::FIN)
             != 0;
-        if last || layout.end == layout.payload {
+        if last || !mergeable || layout.end == layout.payload {
             self.link.backlog.push_back(packet);
             return;
         }

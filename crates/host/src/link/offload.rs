@@ -26,12 +26,15 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Reads the headers; nothing where they are damaged, or of another protocol.
+    /// Reads the headers; nothing where they are damaged, of another protocol, or a fragment's.
     pub(super) fn of(packet: &Packet) -> Option<Self> {
         let dissection = packet.dissect();
         let Network::Ip(ip) = &dissection.network else {
             return None;
         };
+        if ip.fragment.is_some() {
+            return None;
+        }
         let transport = usize::from(ip.transport_offset);
         let end = (ip.total_length as usize).min(packet.len());
         let (header, checksum) = match &ip.transport {

@@ -693,7 +693,17 @@ fn gro_merges_a_batch_as_tso_cuts_it() {
         .map(|packet| packet.len())
         .collect();
     assert_eq!(lengths, [1052, 1052]);
-    assert_eq!(host.statistics(ETH0).unwrap().rx_packets, 5);
+    // What stands for several already is not merged, and does not overtake what is held.
+    let mut whole = incoming(7000, 0x10, 2000, 2);
+    whole.segmentation = Some(Segmentation { size: 1000, segments: 2 });
+    for packet in [incoming(6000, 0x10, 1000, 1), whole] {
+        host.stack.receive_frame(ETH0, packet);
+    }
+    let lengths: Vec<usize> = std::iter::from_fn(|| host.stack.next_received())
+        .map(|packet| packet.len())
+        .collect();
+    assert_eq!(lengths, [1052, 2052]);
+    assert_eq!(host.statistics(ETH0).unwrap().rx_packets, 7);
 }
 
 #[test]
