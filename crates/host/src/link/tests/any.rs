@@ -100,7 +100,7 @@ proptest! {
             prop_assert!(crate::link::offload::checksum_holds(frame, layout));
         }
         for mut frame in frames {
-            super::super::neighbor::write_header(&mut frame, OWN, PEER);
+            crate::link::neighbor::write_header(&mut frame, OWN, PEER);
             receiver.stack.receive_frame(ETH0, frame);
         }
         let mut merged = receiver.stack.next_received().unwrap();
