@@ -23,6 +23,7 @@ use crate::device::DeviceId;
 use crate::packet::{ChecksumState, Segmentation};
 use crate::socket::SocketId;
 
+pub(crate) use reassembly::User;
 pub(crate) use route::{Route, RouteKey};
 
 /// What the IP layer keeps.

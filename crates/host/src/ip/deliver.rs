@@ -10,8 +10,8 @@ use crate::device::DeviceId;
 use crate::drop_reason::DropReason;
 use crate::hooks::{LocalIn, Passed, PreRouting};
 use crate::host::Host;
-use crate::ip::Received;
 use crate::ip::bytes::{IPV6_HEADER, NEXT_FRAGMENT, addresses, ipv4_header_length, tos, u16_at};
+use crate::ip::{Received, User};
 use crate::packet::Packet;
 use crate::transport::icmp;
 
@@ -32,7 +32,7 @@ impl Host {
         let version = packet.version().unwrap_or(IpVersion::V4);
         // IPv4 puts fragments together before LOCAL_IN; IPv6's fragment header is a handler behind it.
         if version == IpVersion::V4 && u16_at(packet.network(), 6) & 0x3fff != 0 {
-            match self.stack.reassemble(packet, 0) {
+            match self.stack.reassemble(packet, 0, User::Delivery) {
                 Some(whole) => packet = whole,
                 None => return,
             }
@@ -83,7 +83,7 @@ impl Host {
                 }
                 NEXT_FRAGMENT => {
                     if u16_at(packet.network(), at + 2) & 0xfff9 != 0 {
-                        let Some(whole) = self.stack.reassemble(packet, at) else {
+                        let Some(whole) = self.stack.reassemble(packet, at, User::Delivery) else {
                             return;
                         };
                         // The header is gone: what it announced stands at its place.

@@ -44,22 +44,15 @@ impl Stack {
         }
         self.counters.ip4.count(IpCounter::ForwDatagrams);
         let mtu = self.forward_mtu(&packet);
-        let keeps = u16_at(packet.network(), 6) & 0x4000 != 0 && !packet.ignore_df;
-        let too_long =
-            network_length(&packet) > mtu as usize || u32::from(packet.largest_fragment) > mtu;
-        if keeps && too_long {
+        let too_long = network_length(&packet) > mtu as usize && !packet.ignore_df
+            || u32::from(packet.largest_fragment) > mtu;
+        if too_long && u16_at(packet.network(), 6) & 0x4000 != 0 {
             self.counters.ip4.count(IpCounter::FragFails);
             self.icmp_too_big(&packet, mtu);
             self.die_forwarding(packet, DropReason::PktTooBig);
             return None;
         }
-        // `ip_decrease_ttl`: the checksum follows without a look at the rest (RFC 1141).
-        let network = packet.network_mut();
-        let ttl = network.get(8).copied().unwrap_or(1);
-        put(network, 8, &[ttl.wrapping_sub(1)]);
-        let sum = u32::from(u16_at(network, 10)) + 0x0100;
-        let sum = sum as u16 + u16::from(sum >= 0xffff);
-        put(network, 10, &sum.to_be_bytes());
+        decrease_ttl(packet.network_mut());
         Some(packet)
     }
 
@@ -120,5 +113,34 @@ impl Stack {
         let (_, destination) = crate::ip::bytes::addresses(packet.network());
         let known = self.path_mtu(destination).unwrap_or(u32::MAX);
         packet.mtu.min(known)
+    }
+}
+
+/// `ip_decrease_ttl`: the checksum follows without a look at the rest (RFC 1141).
+fn decrease_ttl(network: &mut [u8]) {
+    let ttl = network.get(8).copied().unwrap_or(1);
+    put(network, 8, &[ttl.wrapping_sub(1)]);
+    let sum = u32::from(u16_at(network, 10)) + 0x0100;
+    let sum = (sum as u16).wrapping_add(u16::from(sum >= 0xffff));
+    put(network, 10, &sum.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ip::bytes::{finish_ipv4_header, fold, ones_sum};
+
+    #[test]
+    fn the_checksum_follows_the_ttl_whatever_it_was() {
+        for identification in 0..=u16::MAX {
+            let mut header = [
+                0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+            ];
+            put(&mut header, 4, &identification.to_be_bytes());
+            finish_ipv4_header(&mut header);
+            decrease_ttl(&mut header);
+            assert_eq!(header[8], 63);
+            assert_eq!(fold(ones_sum(0, &header)), 0xffff, "{identification}");
+        }
     }
 }

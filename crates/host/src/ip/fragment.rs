@@ -67,7 +67,13 @@ fn layout(packet: &Packet, version: IpVersion) -> Option<Layout> {
     // Fragments as large as those that it came in.
     let mtu = match packet.largest_fragment {
         0 => packet.mtu as usize,
-        largest => usize::from(largest).min(packet.mtu as usize),
+        largest => {
+            let least = match version {
+                IpVersion::V4 => 0,
+                IpVersion::V6 => 1280,
+            };
+            usize::from(largest).max(least).min(packet.mtu as usize)
+        }
     };
     let step = mtu.checked_sub(header + extra)? & !7;
     (step >= 8 && header <= network.len()).then_some(Layout { header, step })

@@ -238,13 +238,17 @@ impl Stack {
         let packet = passed.packet_mut();
         self.enter(packet, Point::IpFinish);
         let mtu = packet.mtu as usize;
-        if network_length(packet) <= mtu && usize::from(packet.largest_fragment) <= mtu {
+        let largest = usize::from(packet.largest_fragment);
+        // What came in fragments leaves in fragments that are no larger.
+        if network_length(packet) <= mtu && largest == 0 {
             return self.ip_transmit(passed);
         }
         let version = packet.version().unwrap_or(IpVersion::V4);
         let keeps = match version {
-            IpVersion::V4 => u16_at(packet.network(), 6) & 0x4000 != 0 && !packet.ignore_df,
-            IpVersion::V6 => !packet.ignore_df && packet.largest_fragment == 0,
+            IpVersion::V4 => {
+                u16_at(packet.network(), 6) & 0x4000 != 0 && (!packet.ignore_df || largest > mtu)
+            }
+            IpVersion::V6 => !packet.ignore_df || largest > mtu,
         } || packet.segmentation.is_some();
         if keeps {
             return self.too_big(passed.into_packet(), version);

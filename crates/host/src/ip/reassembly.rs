@@ -34,6 +34,22 @@ struct Key {
     destination: IpAddr,
     identification: u32,
     protocol: u8,
+    user: User,
+}
+
+/// For whom a packet is put together (`enum ip_defrag_users`): each has queues of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum User {
+    /// Delivery to this host.
+    Delivery,
+    /// Connection tracking. Of IPv6 it counts nothing (`nf_ct_frag6_gather`).
+    Tracking,
+}
+
+impl User {
+    fn counts(self, version: IpVersion) -> bool {
+        self == User::Delivery || version == IpVersion::V4
+    }
 }
 
 /// One fragment's place.
@@ -122,16 +138,26 @@ enum Fate {
 
 impl Stack {
     /// Takes a fragment; the whole packet comes back with the last one. `header`: where an IPv6 fragment header begins.
-    pub(crate) fn reassemble(&mut self, packet: Packet, header: usize) -> Option<Packet> {
+    pub(crate) fn reassemble(
+        &mut self,
+        packet: Packet,
+        header: usize,
+        user: User,
+    ) -> Option<Packet> {
         let (source, _) = addresses(packet.network());
         let version = version_of(source);
-        self.count_ip(version, IpCounter::ReasmReqds);
-        let (key, place) = match describe(&packet, version, header) {
+        let counts = user.counts(version);
+        if counts {
+            self.count_ip(version, IpCounter::ReasmReqds);
+        }
+        let (key, place) = match describe(&packet, version, header, user) {
             Ok(described) => described,
             Err(pointer) => return self.bad_fragment(packet, version, pointer),
         };
         let Some(number) = self.queue_for(key) else {
-            self.count_ip(version, IpCounter::ReasmFails);
+            if counts {
+                self.count_ip(version, IpCounter::ReasmFails);
+            }
             self.drop_packet(packet, Point::IpInput, DropReason::NotSpecified);
             return None;
         };
@@ -144,11 +170,13 @@ impl Stack {
                 None
             }
             Fate::Broken { packet, overlap } => {
-                if overlap {
+                if overlap && counts {
                     self.count_ip(version, IpCounter::ReasmOverlaps);
                 }
                 self.give_up(number, DropReason::NotSpecified);
-                self.count_ip(version, IpCounter::ReasmFails);
+                if counts {
+                    self.count_ip(version, IpCounter::ReasmFails);
+                }
                 self.drop_packet(packet, Point::IpInput, DropReason::NotSpecified);
                 None
             }
@@ -287,6 +315,7 @@ impl Stack {
         self.timers.set(TimerOwner::Reassembly(number), None);
         let queue = self.ip.reassembly.remove(number)?;
         let (largest, ecn, length) = (queue.largest, queue.ecn, queue.length);
+        let counts = queue.key.user.counts(version);
         let mut pieces = queue.pieces.into_values();
         let (place, mut whole) = pieces.next()?;
         for (place, packet) in pieces {
@@ -305,7 +334,9 @@ impl Stack {
             IpVersion::V6 => 65_535 + IPV6_HEADER + FRAGMENT_HEADER,
         };
         if header + length > longest || ecn & 1 != 0 && ecn & 0b1110 != 0 {
-            self.count_ip(version, IpCounter::ReasmFails);
+            if counts {
+                self.count_ip(version, IpCounter::ReasmFails);
+            }
             self.drop_packet(whole, Point::IpInput, DropReason::NotSpecified);
             return None;
         }
@@ -318,7 +349,11 @@ impl Stack {
         }
         set_length(whole.network_mut());
         whole.largest_fragment = largest;
-        self.count_ip(version, IpCounter::ReasmOKs);
+        // It came in pieces, and may leave in such (`nf_ct_ipv4_gather_frags`).
+        whole.ignore_df = true;
+        if counts {
+            self.count_ip(version, IpCounter::ReasmOKs);
+        }
         Some(whole)
     }
 
@@ -376,7 +411,12 @@ impl Queue {
 }
 
 /// A fragment's key and place; else what of it cannot be, as IPv6's parameter problem points to it.
-fn describe(packet: &Packet, version: IpVersion, header: usize) -> Result<(Key, Place), u32> {
+fn describe(
+    packet: &Packet,
+    version: IpVersion,
+    header: usize,
+    user: User,
+) -> Result<(Key, Place), u32> {
     let network = packet.network();
     let (source, destination) = addresses(network);
     let (start, field, identification, protocol) = match version {
@@ -411,6 +451,7 @@ fn describe(packet: &Packet, version: IpVersion, header: usize) -> Result<(Key, 
         destination,
         identification,
         protocol,
+        user,
     };
     let place = Place {
         header: start,

@@ -16,6 +16,7 @@ use crate::conntrack::Tracking;
 use crate::device::DeviceId;
 use crate::drop_reason::DropReason;
 use crate::hooks::Stopped;
+use crate::ip::User;
 use crate::packet::Packet;
 use crate::socket::Errno;
 use crate::stack::Stack;
@@ -276,9 +277,9 @@ impl Stack {
         let is_fragment = packet.ip(|ip| ip.fragment.is_some()).unwrap_or(false);
         match (is_fragment, packet.version()) {
             (false, _) | (_, None) => Some(packet),
-            (true, Some(IpVersion::V4)) => self.reassemble(packet, 0),
+            (true, Some(IpVersion::V4)) => self.reassemble(packet, 0, User::Tracking),
             (true, Some(IpVersion::V6)) => match fragment_header(packet.network()) {
-                Some(at) => self.reassemble(packet, at),
+                Some(at) => self.reassemble(packet, at, User::Tracking),
                 None => Some(packet),
             },
         }

@@ -240,6 +240,7 @@ impl Stack {
             return;
         };
         let timeout = self.ip_settings().icmp_ratelimit;
+        let timeout = self.milliseconds(timeout);
         if !self.allow_target(limited, &route, timeout) {
             self.counters.icmp.count(IcmpCounter::OutRateLimitHost);
             return;
@@ -300,6 +301,10 @@ impl Stack {
         let route = match self.route(&key) {
             Ok(route) => route,
             Err(errno) => {
+                // The limit looks the route up first, and refuses where there is none (`icmpv6_xrlim_allow`).
+                if limited {
+                    self.counters.icmp6.count(Icmp6Counter::OutRateLimitHost);
+                }
                 if limited || errno == Errno::Enetunreach {
                     self.counters.ip6.count(IpCounter::OutNoRoutes);
                 }
@@ -308,7 +313,8 @@ impl Stack {
         };
         // "Give more bandwidth to wider prefixes."
         let wider = (128 - u32::from(self.prefix_length(target.source))) >> 5;
-        let timeout = self.ip_settings().icmp6_ratelimit >> wider;
+        let timeout = self.ip_settings().icmp6_ratelimit;
+        let timeout = self.milliseconds(timeout) >> wider;
         if !self.allow_target(limited, &route, timeout) {
             self.counters.icmp6.count(Icmp6Counter::OutRateLimitHost);
             return;
@@ -360,13 +366,16 @@ impl Stack {
         Some(true)
     }
 
-    /// The target's own limit (`icmpv4_xrlim_allow`, `inet_peer_xrlim_allow`); `timeout` in milliseconds.
+    fn milliseconds(&self, length: u64) -> u64 {
+        self.ticks.of(std::time::Duration::from_millis(length))
+    }
+
+    /// The target's own limit (`icmpv4_xrlim_allow`, `inet_peer_xrlim_allow`); `timeout` in ticks.
     fn allow_target(&mut self, limited: bool, route: &Route, timeout: u64) -> bool {
         if !limited {
             return true;
         }
         if route.device != DeviceId::LOOPBACK {
-            let timeout = self.ticks.of(std::time::Duration::from_millis(timeout));
             let bucket = self.bucket(route.destination);
             bucket.tokens = bucket.tokens.min(BURST_FACTOR.saturating_mul(timeout));
             if bucket.tokens < timeout {

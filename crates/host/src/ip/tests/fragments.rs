@@ -123,3 +123,54 @@ fn a_router_fragments_what_may_be_fragmented() {
     let moved = world.moved(ROUTER);
     assert!(moved.contains("IpFragOKs+1 IpFragCreates+2"), "{moved}");
 }
+
+/// The router tracks connections, and so puts together what passes it.
+fn tracking(world: &mut World) {
+    for program in ["iptables", "ip6tables"] {
+        let words: Vec<String> = [program, "-A", "FORWARD", "-m", "conntrack"]
+            .iter()
+            .chain(&["--ctstate", "ESTABLISHED", "-j", "ACCEPT"])
+            .map(|word| (*word).to_owned())
+            .collect();
+        let now = world.now;
+        world.hosts[ROUTER]
+            .change_rules(now, |rules| {
+                transect_config::rules::apply_command(rules, &words)
+            })
+            .unwrap();
+    }
+    world.forget();
+}
+
+#[test]
+fn a_router_that_tracks_puts_fragments_together_and_cuts_them_again() {
+    let mut world = world();
+    tracking(&mut world);
+    let ping = world.ping_socket(CLIENT, "10.78.0.2");
+    world.option(CLIENT, ping, SocketOption::MtuDiscover(0));
+    world.ping(CLIENT, ping, "10.78.0.2", 4000).unwrap();
+    world.run(0.1);
+    assert_eq!(world.receive(CLIENT, ping).unwrap().0.len(), 4008);
+    assert_eq!(
+        world.moved(ROUTER),
+        "IpForwDatagrams+2 IpInReceives+6 IpReasmReqds+6 IpReasmOKs+2 IpFragOKs+2 IpFragCreates+6 IpOutTransmits+6 IpExtInOctets+8136 IpExtOutOctets+8136 IpExtInNoECTPkts+6"
+            .replace("IpForwDatagrams+2 IpInReceives+6", "IpInReceives+6 IpForwDatagrams+2")
+    );
+    // IPv6: fragments that were too large for the next link are refused, smaller ones pass; nothing of it counts as reassembly.
+    world.forget();
+    let ping = world.ping_socket(CLIENT, "fd78::2");
+    world.ping(CLIENT, ping, "fd78::2", 2600).unwrap();
+    world.run(0.1);
+    assert_eq!(
+        world.moved(ROUTER),
+        "Ip6InReceives+2 Ip6InTooBigErrors+1 Ip6OutForwDatagrams+1 Ip6OutRequests+1 Ip6FragFails+1 Ip6InOctets+2704 Ip6OutOctets+1280 Ip6InNoECTPkts+2 Ip6OutTransmits+1 Icmp6OutMsgs+1 Icmp6OutPktTooBigs+1 Icmp6OutType2+1"
+    );
+    world.forget();
+    world.ping(CLIENT, ping, "fd78::2", 2600).unwrap();
+    world.run(0.1);
+    assert_eq!(world.receive(CLIENT, ping).unwrap().0.len(), 2608);
+    assert_eq!(
+        world.moved(ROUTER),
+        "Ip6InReceives+4 Ip6OutForwDatagrams+2 Ip6FragOKs+2 Ip6FragCreates+4 Ip6InOctets+5408 Ip6OutOctets+5408 Ip6InNoECTPkts+4 Ip6OutTransmits+4"
+    );
+}
