@@ -123,6 +123,8 @@ pub(crate) struct Connection {
     pub(super) identification: u16,
     /// Bytes below TCP that are not freed yet (`sk_wmem_alloc`).
     pub(super) below: u64,
+    /// … and so many that sending stopped for it (`TSQ_THROTTLED`).
+    pub(super) throttled: bool,
     /// The first sequence number sent, and received.
     pub(super) iss: SequenceNumber,
     pub(super) irs: SequenceNumber,
@@ -200,6 +202,7 @@ impl Connection {
             snd_sml: iss,
             identification,
             below: 0,
+            throttled: false,
             iss,
             irs: SequenceNumber(0),
             keepalive: Timer::default(),

@@ -255,7 +255,7 @@ impl Connection {
             stack,
             self.state,
             (receive.max(0).unsigned_abs(), unsent.max(0).unsigned_abs()),
-            (self.version, self.local, Some(self.peer)),
+            ((self.version, false), self.local, Some(self.peer)),
             self.options.device.map(|device| device.index()),
         );
         timer(&mut line, self.shown_timer(stack).as_ref());
@@ -300,7 +300,7 @@ impl Listener {
                 u32::try_from(self.accept.len()).unwrap_or(u32::MAX),
                 self.backlog,
             ),
-            (self.version, self.local, None),
+            ((self.version, self.options.v6_only), self.local, None),
             self.options.device.map(|device| device.index()),
         );
         let _ = write!(line, " ino:{} sk:{:x}", self.id.0, self.id.0);
@@ -334,13 +334,14 @@ impl Listener {
                     stack,
                     SocketState::SynRecv,
                     (0, 0),
-                    (self.version, request.ends.local, Some(request.ends.peer)),
+                    (
+                        (self.version, false),
+                        request.ends.local,
+                        Some(request.ends.peer),
+                    ),
                     self.options.device.map(|device| device.index()),
                 );
-                let remaining_ms = self
-                    .timers
-                    .deadline(number)
-                    .map_or(0, |deadline| until(stack, deadline));
+                let remaining_ms = until(stack, stack.ticks.moment(request.expires));
                 let shown = SocketTimer {
                     kind: TimerKind::On,
                     remaining_ms,
@@ -360,12 +361,12 @@ impl Remainder {
             stack,
             self.state,
             (0, 0),
-            (self.version, self.ends.local, Some(self.ends.peer)),
+            ((self.version, false), self.ends.local, Some(self.ends.peer)),
             self.answer.device.map(|device| device.index()),
         );
         let shown = SocketTimer {
             kind: TimerKind::TimeWait,
-            remaining_ms: until(stack, self.deadline),
+            remaining_ms: until(stack, stack.ticks.moment(self.expires)),
             retransmits: 0,
         };
         timer(&mut line, Some(&shown));
@@ -379,7 +380,7 @@ fn head(
     stack: &Stack,
     state: SocketState,
     (receive, send): (u32, u32),
-    (version, local, peer): (IpVersion, SocketAddress, Option<SocketAddress>),
+    (family, local, peer): ((IpVersion, bool), SocketAddress, Option<SocketAddress>),
     interface: Option<u32>,
 ) -> String {
     let interface = interface
@@ -387,24 +388,24 @@ fn head(
         .map(|device| format!("%{}", device.name))
         .unwrap_or_default();
     let peer = match peer {
-        Some(peer) => endpoint(version, peer, ""),
+        Some(peer) => endpoint(family, peer, ""),
         None => endpoint(
-            version,
-            SocketAddress::new(super::table::unspecified(version), 0),
+            family,
+            SocketAddress::new(super::table::unspecified(family.0), 0),
             "",
         ),
     };
     format!(
         "tcp {} {receive} {send} {} {peer}",
         state.id(),
-        endpoint(version, local, &interface),
+        endpoint(family, local, &interface),
     )
 }
 
 /// `address:port` as ss writes it: `*` for any of both families, brackets around IPv6.
-fn endpoint(version: IpVersion, at: SocketAddress, interface: &str) -> String {
+fn endpoint((version, v6_only): (IpVersion, bool), at: SocketAddress, interface: &str) -> String {
     let host = match (version, at.address) {
-        (IpVersion::V6, address) if address.is_unspecified() => "*".to_owned(),
+        (IpVersion::V6, address) if address.is_unspecified() && !v6_only => "*".to_owned(),
         (IpVersion::V6, IpAddr::V4(address)) => format!("[{}]", address.to_ipv6_mapped()),
         (_, IpAddr::V6(address)) => format!("[{address}]"),
         (_, IpAddr::V4(address)) => address.to_string(),

@@ -77,6 +77,8 @@ pub(super) struct Request {
     pub(super) last_oow_ack: u64,
     /// When the SYN-ACK went out first, in microseconds (`snt_synack`).
     pub(super) sent_us: u64,
+    /// The tick for which its timer is set.
+    pub(super) expires: u64,
 }
 
 impl Listener {
@@ -87,7 +89,7 @@ impl Listener {
 
     /// The SYN queue is full (`inet_csk_reqsk_queue_is_full`).
     pub(super) fn is_syn_full(&self) -> bool {
-        self.requests.len() >= self.backlog as usize
+        self.requests.len() > self.backlog as usize
     }
 
     /// A SYN or an ACK was dropped (`tcp_listendrop`).
@@ -103,9 +105,10 @@ impl Listener {
     }
 
     /// Keeps a handshake, and sets its timer (`inet_csk_reqsk_queue_hash_add`).
-    pub(super) fn keep(&mut self, stack: &mut Stack, number: u64, request: Request) {
+    pub(super) fn keep(&mut self, stack: &mut Stack, number: u64, mut request: Request) {
         let clock = Connection::clock(stack);
         let expires = clock.jiffies() + u64::from(stack.ticks.hz());
+        request.expires = expires;
         self.timers
             .set(number, Some(stack.ticks.wheel(stack.now, expires)));
         self.young += 1;
@@ -175,14 +178,15 @@ impl Listener {
             self.young = self.young.saturating_sub(1);
         }
         request.timeouts = request.timeouts.saturating_add(1);
-        self.rearm(stack, number, &request);
+        self.rearm(stack, number, &mut request);
         self.requests.insert(number, request);
         false
     }
 
     /// Sets a handshake's timer anew.
-    pub(super) fn rearm(&mut self, stack: &Stack, number: u64, request: &Request) {
+    pub(super) fn rearm(&mut self, stack: &Stack, number: u64, request: &mut Request) {
         let expires = stack.ticks.at(stack.now) + Self::timeout(stack, request);
+        request.expires = expires;
         self.timers
             .set(number, Some(stack.ticks.wheel(stack.now, expires)));
     }

@@ -145,7 +145,7 @@ impl Tcp {
             if !limited(stack, segment, &mut request) {
                 let sent = listener.send_again(stack, &mut request).is_ok();
                 if sent {
-                    listener.rearm(stack, number, &request);
+                    listener.rearm(stack, number, &mut request);
                 }
             }
             listener.requests.insert(number, request);
@@ -409,6 +409,7 @@ impl Listener {
             acked: false,
             last_oow_ack: 0,
             sent_us: Connection::clock(stack).us(),
+            expires: 0,
         }
     }
 

@@ -14,7 +14,6 @@ use super::table::{Ends, Entry};
 use crate::counters::TcpExtCounter;
 use crate::drop_reason::DropReason;
 use crate::stack::{Stack, TimerOwner};
-use transect_path::Timestamp;
 
 /// A remainder.
 #[derive(Debug, Clone)]
@@ -30,7 +29,8 @@ pub(super) struct Remainder {
     pub(super) timestamps: Timestamps,
     pub(super) last_oow_ack: u64,
     pub(super) answer: Answer,
-    pub(super) deadline: Timestamp,
+    /// The tick for which its timer is set.
+    pub(super) expires: u64,
 }
 
 /// What a segment for a remainder leads to (`enum tcp_tw_status`).
@@ -69,7 +69,7 @@ impl Connection {
                 device: self.options.device,
                 tos: Some(self.options.tos),
             },
-            deadline: stack.now,
+            expires: 0,
         }
     }
 }
@@ -81,10 +81,9 @@ impl Remainder {
             .ticks
             .at(stack.now)
             .saturating_add(stack.ticks.of(timeout));
-        self.deadline = stack.ticks.wheel(stack.now, expires);
-        stack
-            .timers
-            .set(TimerOwner::TimeWait(number), Some(self.deadline));
+        self.expires = expires;
+        let fires = stack.ticks.wheel(stack.now, expires);
+        stack.timers.set(TimerOwner::TimeWait(number), Some(fires));
     }
 
     /// Whether connect(2) may take its ends (`tcp_twsk_unique`): timestamps tell old from new after a second.

@@ -236,7 +236,7 @@ impl Connection {
             if head.len() > limit {
                 self.send_buffer.split_head(limit, mss);
             }
-            if self.is_queue_small(&head) || !self.send_head(stack, mss, &mut sent) {
+            if self.is_held_back(&head) || !self.send_head(stack, mss, &mut sent) {
                 break;
             }
             if round != Round::All {
@@ -336,10 +336,11 @@ impl Connection {
     }
 
     /// So much lies below already that more would only wait there (`tcp_small_queue_check`).
-    fn is_queue_small(&self, head: &Segment) -> bool {
+    fn is_held_back(&mut self, head: &Segment) -> bool {
         let limit =
             (2 * u64::from(head.truesize.max(head.len()))).max(self.sender.pacing_rate >> 10);
-        self.below > limit && !self.sender.queue.segments.len() <= 1
+        self.throttled = self.below > limit && self.sender.queue.segments.len() > 1;
+        self.throttled
     }
 
     /// Nothing is in flight but something waits: the window probes' timer (`tcp_check_probe_timer`).
@@ -476,6 +477,10 @@ impl Connection {
     /// Packets were freed below (`tcp_wfree`, `tcp_tsq_handler`): what was held back may go.
     pub(super) fn freed_below(&mut self, stack: &mut Stack, bytes: usize) {
         self.below = self.below.saturating_sub(bytes as u64);
+        // Only who was held back is woken: what dies below must not send the next one at once, and so on for ever.
+        if !std::mem::take(&mut self.throttled) {
+            return;
+        }
         let sends = matches!(
             self.state,
             SocketState::Established
