@@ -488,12 +488,8 @@ impl Sender {
     /// Sets the retransmission timer from what is in flight, or clears it (`tcp_rearm_rto`).
     pub(crate) fn rearm_rto(&mut self, context: &mut Context<'_>) {
         if self.queue.packets_out == 0 {
-            if matches!(
-                self.timer.pending,
-                Some(Pending::Retransmit | Pending::ZeroWindowProbe)
-            ) {
-                self.clear_timer();
-            }
+            // Whatever it waited for, a loss probe as well.
+            self.clear_timer();
             return;
         }
         let mut ticks = self.rtt.rto;

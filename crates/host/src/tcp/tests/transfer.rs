@@ -287,3 +287,24 @@ fn a_mebibyte_arrives_whole_whatever_is_lost() {
         assert_eq!(pair.ss(CLIENT, ":80"), "");
     }
 }
+
+#[test]
+fn a_window_that_closes_while_a_loss_probe_is_due_is_probed() {
+    let mut pair = Pair::new();
+    let listener = pair.listen(80, 10, &[SocketOption::ReceiveBuffer(4096)]);
+    let client = pair.connect(80, &[]);
+    pair.run_for(Duration::from_millis(1));
+    let now = pair.now;
+    pair.hosts[SERVER].accept(now, listener).unwrap();
+    pair.write(CLIENT, client, &[b'x'; 100_000]).unwrap();
+    pair.run_for(Duration::from_secs(4));
+    assert_eq!(
+        pair.sequence()[..2],
+        ["C S 0 win 64240", "S S. 0 ack 1 win 2896"]
+    );
+    let line = pair.ss(CLIENT, "ESTAB");
+    assert!(line.contains("timer:(persist,"), "{line}");
+    assert_eq!(pair.counter(CLIENT, "TcpExtTCPWinProbe"), 4);
+    // The second probe came within half a second of the first: its answer is spared.
+    assert_eq!(pair.counter(SERVER, "TcpExtTCPACKSkippedSeq"), 1);
+}
