@@ -513,8 +513,8 @@ impl Parser<'_> {
             Some("!=") => Condition::Not(Box::new(check.into())),
             Some(">=") => check.to(u32::MAX).into(),
             Some("<") => Condition::Not(Box::new(check.to(u32::MAX).into())),
-            Some(">") => Condition::Not(Box::new(check.from_zero().into())),
-            Some("<=") => check.from_zero().into(),
+            Some(">") => Condition::Not(Box::new(check.at_zero().into())),
+            Some("<=") => check.at_zero().into(),
             other => {
                 let found = other.map_or_else(|| "the end".to_owned(), |word| word.to_string());
                 return Err(format!("expected a comparison, found \"{found}\""));

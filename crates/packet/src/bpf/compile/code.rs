@@ -69,7 +69,7 @@ impl Check {
     }
 
     /// At most the value.
-    pub(super) fn from_zero(self) -> Self {
+    pub(super) fn at_zero(self) -> Self {
         Check { low: 0, ..self }
     }
 
