@@ -1,12 +1,14 @@
 //! What the user types, as it was typed. [`crate::plan`] turns it into what will be done.
 
+mod host;
 mod words;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use words::{Span, span};
+pub(crate) use host::HostArgs;
+pub(crate) use words::{Share, Span, share, span};
 
 /// Follows packets through every layer of a Linux host and finds the layer that lost them.
 #[derive(Debug, Parser)]
@@ -47,6 +49,15 @@ pub(crate) enum Command {
     /// /proc/net/*, ss, iptables-save, nft list ruleset, ip -j, tc -s, conntrack, ethtool, access logs, folders of these.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
+
+    /// Attach a model host to a TUN or TAP device, in real time
+    ///
+    /// The host is Transect's own network stack. The kernel's programs talk to its servers through the device, and its
+    /// clients to theirs. The device is made where there is none, and is gone with the command; give the kernel's end an
+    /// address and set it up with `ip`. At the end (^C, SIGTERM, --for, or when all clients are done and nothing is served)
+    /// it prints the host's counters as nstat does and its sockets as ss does.
+    #[command(after_help = host::EXAMPLES)]
+    Host(HostArgs),
 
     /// Experiments: a fault made on purpose, and the verdict it must end in
     #[command(subcommand)]

@@ -63,6 +63,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Why(args) => commands::why(&args),
         Command::Collect(args) => commands::collect(&args),
         Command::Explain(args) => commands::explain(&args),
+        Command::Host(args) => commands::host(&args),
         Command::Lab(LabCommand::List(args)) => commands::lab_list(&args),
         Command::Lab(LabCommand::Run(args)) => commands::lab_run(&args),
         Command::Lab(LabCommand::Compare(args)) => commands::lab_compare(&args),

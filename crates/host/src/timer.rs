@@ -128,6 +128,11 @@ impl<K: Ord + Copy + Hash> TimerQueue<K> {
         self.by_owner.get(owner).copied()
     }
 
+    /// How many owners wait.
+    pub(crate) fn len(&self) -> usize {
+        self.by_time.len()
+    }
+
     /// The next deadline.
     pub(crate) fn next(&self) -> Option<Timestamp> {
         self.by_time.first().map(|(deadline, _)| *deadline)

@@ -170,6 +170,11 @@ fn canonical(address: SocketAddress) -> SocketAddress {
 }
 
 impl Transport {
+    /// How many sockets there are.
+    pub(crate) fn held(&self) -> usize {
+        self.sockets.len()
+    }
+
     /// `socket(2)`.
     pub(crate) fn open(
         &mut self,

@@ -34,6 +34,9 @@ pub enum LabError {
         "the kernel world was left out of this build: it needs the feature \"live\"; `--world model` needs nothing"
     )]
     KernelWorldLeftOut,
+    /// A host in real time could not do what it was to. The text says what was being done.
+    #[error("{0}")]
+    Host(String),
     /// The runner's temporary folder.
     #[error("making the temporary folder {path}: {source}")]
     Temporary {

@@ -33,6 +33,11 @@ pub use compare::{
 };
 pub use counters::counters_document;
 pub use error::LabError;
+#[cfg(feature = "live")]
+pub use model::real::{
+    AttachKind, AttachPlan, ErrandPlan, ErrandReport, HOST_SCHEMA, HostReport, Left, ServiceKind,
+    ServicePlan, ServiceReport, attach,
+};
 pub use results::{ExperimentResult, LAB_SCHEMA, LabReport};
 pub use run::{ExperimentInfo, Progress, RunOptions, Selection, WorldKind, list, run};
 pub use scenario::*;

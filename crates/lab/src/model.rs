@@ -14,6 +14,8 @@ mod inject;
 mod mysql;
 mod network;
 mod reading;
+#[cfg(feature = "live")]
+pub(crate) mod real;
 mod recorder;
 mod service;
 mod socket;

@@ -6,10 +6,12 @@ mod bpf;
 mod child;
 mod ethtool;
 mod packet_socket;
+mod tun;
 mod usage;
 
 pub use bpf::{BpfProgram, bpf_program};
 pub use child::die_with_parent;
 pub use ethtool::{Ethtool, OffloadFeature};
 pub use packet_socket::PacketSocket;
+pub use tun::{open_tap, open_tun};
 pub use usage::{Usage, wait_with_usage};

@@ -37,6 +37,29 @@ pub(crate) fn span(text: &str) -> Result<Span, String> {
     Ok(Span(length))
 }
 
+/// A part of a whole, in millionths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share(pub(crate) u32);
+
+/// Reads `1%`, `0.5%`, `0.01`.
+pub(crate) fn share(text: &str) -> Result<Share, String> {
+    let expected = || "expected a share such as 1% or 0.01".to_owned();
+    let (number, whole) = match text.strip_suffix('%') {
+        Some(number) => (number, 100.0),
+        None => (text, 1.0),
+    };
+    let plain = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    if !number.bytes().all(plain) {
+        return Err(expected());
+    }
+    let share: f64 = number.parse().map_err(|_| expected())?;
+    if share > whole {
+        return Err(format!("more than all; {}", expected()));
+    }
+    // From 0 to 1,000,000 by what was checked.
+    Ok(Share((share / whole * 1e6).round() as u32))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +85,16 @@ mod tests {
         }
         assert!(span("99999999999999999999999999h").is_err());
         assert!(span("8000h").unwrap_err().contains("seven days"));
+    }
+
+    #[test]
+    fn shares() {
+        assert_eq!(share("1%"), Ok(Share(10_000)));
+        assert_eq!(share("0.5%"), Ok(Share(5_000)));
+        assert_eq!(share("0.01"), Ok(Share(10_000)));
+        assert_eq!(share("1"), Ok(Share(1_000_000)));
+        for text in ["", "%", "101%", "1.5", "-1%", "nan", "1e-2", "one"] {
+            assert!(share(text).is_err(), "{text}");
+        }
     }
 }

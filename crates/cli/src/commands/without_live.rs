@@ -1,6 +1,6 @@
 //! The commands that this build leaves out.
 
-use crate::args::{CollectArgs, WhyArgs};
+use crate::args::{CollectArgs, HostArgs, WhyArgs};
 use crate::error::Failure;
 
 fn left_out(command: &str) -> Result<u8, Failure> {
@@ -18,4 +18,9 @@ pub(crate) fn why(_: &WhyArgs) -> Result<u8, Failure> {
 /// Left out.
 pub(crate) fn collect(_: &CollectArgs) -> Result<u8, Failure> {
     left_out("collect")
+}
+
+/// Left out.
+pub(crate) fn host(_: &HostArgs) -> Result<u8, Failure> {
+    left_out("host")
 }

@@ -126,6 +126,11 @@ impl Tcp {
         lines
     }
 
+    /// How many sockets there are in any state, and how many remainders.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.sockets.len(), self.remainders.len())
+    }
+
     /// The line of `/proc/net/sockstat` for TCP: `inuse`, `orphan`, `tw`.
     pub(crate) fn in_use(&self) -> (usize, usize, usize) {
         let inuse = self

@@ -84,6 +84,32 @@ pub(super) fn add_veth(config: &mut HostConfig, name: &str, mac: MacAddress, mtu
     );
 }
 
+/// Adds a TUN device that is up. The kernel gives it a link-local address of its own making, which this leaves out.
+#[cfg(feature = "live")]
+pub(super) fn add_tun(config: &mut HostConfig, name: &str, mtu: u32) {
+    let links = config.links.get_or_insert_default();
+    let index = u32::try_from(links.len()).unwrap_or(u32::MAX);
+    links.push(Link {
+        index: index.saturating_add(1),
+        name: name.to_owned(),
+        kind: Some("tun".to_owned()),
+        link_type: Some("none".to_owned()),
+        flags: ["POINTOPOINT", "MULTICAST", "NOARP", "UP", "LOWER_UP"]
+            .map(str::to_owned)
+            .to_vec(),
+        operstate: Some(OperState::Unknown),
+        mtu: Some(mtu),
+        qdisc: Some("pfifo_fast".to_owned()),
+        txqlen: Some(500),
+        ..Link::default()
+    });
+    let qdiscs = config.qdiscs.get_or_insert_default();
+    qdiscs.push(Qdisc {
+        kind: "pfifo_fast".to_owned(),
+        ..no_queue(name)
+    });
+}
+
 fn no_queue(device: &str) -> Qdisc {
     Qdisc {
         device: device.to_owned(),

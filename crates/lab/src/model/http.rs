@@ -13,14 +13,14 @@ use crate::error::WorldError;
 /// The one page, as the kernel world's nginx has it.
 const PAGE: (&str, &str) = ("/hello.html", "<p>hello</p>\n");
 /// The longest request that is read.
-const REQUEST: usize = 8 * 1024;
+pub(super) const REQUEST: usize = 8 * 1024;
 /// How long a server goes on reading from a client whose request it refused, so that what still comes does not make the kernel
 /// reset the connection before the answer is read (nginx's `lingering_timeout`).
-const LINGER: Duration = Duration::from_secs(5);
+pub(super) const LINGER: Duration = Duration::from_secs(5);
 /// What reading a request and finding its file takes, about.
 const WORK: Duration = Duration::from_micros(100);
 /// As long as the name of the server that the kernel world runs, so that answers have the same length.
-const SERVER: &str = "transect/0.1";
+pub(super) const SERVER: &str = "transect/0.1";
 
 /// Starts the server on all addresses; `name` is the program's, whose `access.log` it writes.
 pub(super) fn serve(
@@ -50,11 +50,11 @@ pub(super) fn serve(
 }
 
 /// What a request is answered with.
-struct Answer {
-    status: &'static str,
+pub(super) struct Answer {
+    pub(super) status: &'static str,
     /// Headers beyond those that every answer has.
     headers: &'static str,
-    body: String,
+    pub(super) body: String,
 }
 
 async fn answer(
@@ -102,7 +102,7 @@ async fn answer(
 
 /// The request's first line, once the request is there in full, or as much as shows that it is none; nothing when the client
 /// closes before.
-async fn request(connection: &Socket) -> Result<Option<String>, CallError> {
+pub(super) async fn request(connection: &Socket) -> Result<Option<String>, CallError> {
     let mut bytes = Vec::new();
     loop {
         let more = connection.read(REQUEST, None).await?;
@@ -122,7 +122,7 @@ async fn request(connection: &Socket) -> Result<Option<String>, CallError> {
 }
 
 /// The target of a request line of HTTP/1 (RFC 9112, section 3).
-fn target(line: &str) -> Option<&str> {
+pub(super) fn target(line: &str) -> Option<&str> {
     let mut words = line.split(' ');
     let (method, target, version) = (words.next()?, words.next()?, words.next()?);
     let known = matches!(method, "GET" | "HEAD") && version.starts_with("HTTP/1.");
@@ -130,7 +130,7 @@ fn target(line: &str) -> Option<&str> {
 }
 
 impl Answer {
-    fn to(line: &str) -> Self {
+    pub(super) fn to(line: &str) -> Self {
         let (path, page) = PAGE;
         match target(line) {
             Some(wanted) if wanted == path => Answer {
@@ -143,7 +143,7 @@ impl Answer {
         }
     }
 
-    fn refusing(status: &'static str) -> Self {
+    pub(super) fn refusing(status: &'static str) -> Self {
         Answer {
             status,
             headers: "",
@@ -155,7 +155,7 @@ impl Answer {
     }
 
     /// Whether the client may still be sending.
-    fn is_refusal(&self) -> bool {
+    pub(super) fn is_refusal(&self) -> bool {
         self.status.starts_with("400")
     }
 }

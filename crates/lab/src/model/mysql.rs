@@ -47,7 +47,8 @@ pub(super) fn serve(sockets: &Sockets, name: &str, port: u16) -> Result<Service,
     })
 }
 
-async fn session(connection: &Socket) -> Result<(), CallError> {
+/// One connection, from the greeting to the goodbye.
+pub(super) async fn session(connection: &Socket) -> Result<(), CallError> {
     prepare(connection)?;
     connection.clock().sleep(GREETING).await;
     write(connection, 0, &greeting()).await?;

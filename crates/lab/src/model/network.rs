@@ -1,6 +1,6 @@
 //! Hosts, the links between them, and the virtual clock that moves them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use transect_host::{DeviceId, Event, Host, Packet, SocketId};
@@ -17,9 +17,27 @@ pub(super) type NodeId = usize;
 /// A task's number; never used again.
 pub(super) type TaskId = u64;
 
-/// From an event of the kernel's to the moment at which the program that waits for it runs: what waking a process takes,
-/// about.
-const WAKING: Duration = Duration::from_micros(20);
+/// What programs take of the time, about. In real time it passes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// From an event of the kernel's to the moment at which the program that waits for it runs.
+    pub(super) waking: Duration,
+    /// A system call that sends something: programs that send without a pause send at this rate.
+    pub(super) call: Duration,
+}
+
+impl Pace {
+    /// Of virtual time.
+    const VIRTUAL: Pace = Pace {
+        waking: Duration::from_micros(20),
+        call: Duration::from_micros(5),
+    };
+    /// Of real time.
+    pub(super) const REAL: Pace = Pace {
+        waking: Duration::ZERO,
+        call: Duration::ZERO,
+    };
+}
 
 /// The most virtual time and the most events that an experiment may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +46,15 @@ pub(crate) struct Limits {
     pub(crate) time: Duration,
     /// Frames that arrive, deadlines that come, programs that wake.
     pub(crate) events: u64,
+}
+
+impl Limits {
+    /// Of a world that runs as long as somebody wants it to.
+    #[cfg(feature = "live")]
+    pub(crate) const NONE: Limits = Limits {
+        time: Duration::MAX,
+        events: u64::MAX,
+    };
 }
 
 impl Default for Limits {
@@ -55,8 +82,16 @@ struct Node {
 #[derive(Debug, Clone, Copy)]
 struct Far {
     wire: usize,
-    node: NodeId,
-    device: DeviceId,
+    end: End,
+}
+
+/// What a link ends at.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// Another host's device.
+    Device(NodeId, DeviceId),
+    /// Whoever asks [`Network::take_departed`]; frames of theirs come in by the other wire.
+    Outside { inward: usize },
 }
 
 /// For what a task can wait, a moment aside.
@@ -74,6 +109,8 @@ pub(super) enum Awaited {
 enum Happening {
     /// A frame is at a device.
     Arrival(NodeId, DeviceId, Packet),
+    /// A frame has left the world.
+    Departure(Packet),
     /// A task runs on.
     Wake(TaskId),
 }
@@ -89,6 +126,8 @@ pub(super) struct Network {
     agenda: Agenda<Happening>,
     deadlines: Deadlines<TaskId>,
     waiting: BTreeMap<Awaited, BTreeSet<TaskId>>,
+    pace: Pace,
+    departed: VecDeque<Packet>,
 }
 
 /// Which of several sources has the next thing. Of one moment: hosts' timers, then frames and programs, then deadlines of
@@ -113,7 +152,19 @@ impl Network {
             agenda: Agenda::default(),
             deadlines: Deadlines::default(),
             waiting: BTreeMap::new(),
+            pace: Pace::VIRTUAL,
+            departed: VecDeque::new(),
         }
+    }
+
+    /// How fast programs are.
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Changes that.
+    pub(super) fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 
     /// Adds a host.
@@ -134,14 +185,54 @@ impl Network {
         for ((near, far), wire) in [(one, other), (other, one)].into_iter().zip(wires) {
             let link = Far {
                 wire: self.wires.len(),
-                node: far.0,
-                device: far.1,
+                end: End::Device(far.0, far.1),
             };
             self.wires.push(wire);
             if let Some(node) = self.nodes.get_mut(near.0) {
                 node.links.insert(near.1, link);
             }
         }
+    }
+
+    /// Joins a device to what is no part of this world, with a wire outward and one inward.
+    pub(super) fn join_outside(&mut self, node: NodeId, device: DeviceId, wires: [Wire; 2]) {
+        let link = Far {
+            wire: self.wires.len(),
+            end: End::Outside {
+                inward: self.wires.len() + 1,
+            },
+        };
+        self.wires.extend(wires);
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.links.insert(device, link);
+        }
+    }
+
+    /// A frame from outside begins its way to a device.
+    pub(super) fn enter_outside(&mut self, node: NodeId, device: DeviceId, frame: Packet) {
+        let links = self.nodes.get(node).map(|node| &node.links);
+        let Some(Far {
+            end: End::Outside { inward },
+            ..
+        }) = links.and_then(|links| links.get(&device)).copied()
+        else {
+            return;
+        };
+        let wire = self.wires.get_mut(inward);
+        for (at, frame) in wire.map_or_else(Vec::new, |wire| wire.carry(self.now, frame)) {
+            self.agenda
+                .enter(at, Happening::Arrival(node, device, frame));
+        }
+    }
+
+    /// The next frame that has left the world.
+    pub(super) fn take_departed(&mut self) -> Option<Packet> {
+        self.departed.pop_front()
+    }
+
+    /// It is this late now, whatever is due: for a world whose time passes by itself. Never backwards.
+    pub(super) fn set_now(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
     }
 
     /// The moment.
@@ -229,6 +320,11 @@ impl Network {
         self.agenda.enter(self.now, Happening::Wake(task));
     }
 
+    /// A socket is gone, and with it what its waiters could wait for.
+    pub(super) fn forget_socket(&mut self, node: NodeId, socket: SocketId) {
+        self.wake(Awaited::Socket(node, socket), Duration::ZERO);
+    }
+
     /// A task has ended.
     pub(super) fn ended(&mut self, task: TaskId) {
         self.deadlines.set(task, None);
@@ -244,13 +340,7 @@ impl Network {
 
     /// Lets the next thing happen; gives the task that is to run, where it is one.
     pub(super) fn advance(&mut self) -> Result<Option<TaskId>, WorldError> {
-        let timers = self.nodes.iter().enumerate();
-        let next = timers
-            .filter_map(|(id, node)| Some((node.host.poll_timeout()?, Source::Host(id))))
-            .chain(self.agenda.next().map(|at| (at, Source::Agenda)))
-            .chain(self.deadlines.next().map(|at| (at, Source::Deadline)))
-            .min();
-        let Some((at, source)) = next else {
+        let Some((at, source)) = self.next_source() else {
             return Err(WorldError::new(
                 "nothing can happen any more, and the experiment is not over",
             ));
@@ -265,6 +355,7 @@ impl Network {
                 Some(Happening::Arrival(node, device, frame)) => {
                     self.with(node, |host, now| host.handle_frame(now, device, frame))?;
                 }
+                Some(Happening::Departure(frame)) => self.departed.push_back(frame),
                 Some(Happening::Wake(task)) => return Ok(Some(task)),
                 None => {}
             },
@@ -273,8 +364,22 @@ impl Network {
         Ok(None)
     }
 
+    /// When the next thing happens; nothing where nothing can.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.next_source().map(|(at, _)| at)
+    }
+
+    fn next_source(&self) -> Option<(Timestamp, Source)> {
+        let timers = self.nodes.iter().enumerate();
+        timers
+            .filter_map(|(id, node)| Some((node.host.poll_timeout()?, Source::Host(id))))
+            .chain(self.agenda.next().map(|at| (at, Source::Agenda)))
+            .chain(self.deadlines.next().map(|at| (at, Source::Deadline)))
+            .min()
+    }
+
     fn check_limits(&mut self) -> Result<(), WorldError> {
-        self.events += 1;
+        self.events = self.events.saturating_add(1);
         if self.events > self.limits.events {
             return Err(WorldError(format!(
                 "the world's limit of {} events is reached after {:.3} s of virtual time",
@@ -308,8 +413,11 @@ impl Network {
             };
             let arrivals = self.wires.get_mut(far.wire);
             for (at, frame) in arrivals.map_or_else(Vec::new, |wire| wire.carry(self.now, frame)) {
-                let arrival = Happening::Arrival(far.node, far.device, frame);
-                self.agenda.enter(at, arrival);
+                let happening = match far.end {
+                    End::Device(node, device) => Happening::Arrival(node, device, frame),
+                    End::Outside { .. } => Happening::Departure(frame),
+                };
+                self.agenda.enter(at, happening);
             }
         }
         let events: Vec<Event> = std::iter::from_fn(|| node.host.poll_event()).collect();
@@ -318,7 +426,7 @@ impl Network {
             | Event::Writable(socket)
             | Event::Acceptable(socket)
             | Event::Failed(socket)) = event;
-            self.wake(Awaited::Socket(id, socket), WAKING);
+            self.wake(Awaited::Socket(id, socket), self.pace.waking);
         }
         Ok(())
     }

@@ -13,8 +13,24 @@ use transect_path::Timestamp;
 
 use crate::error::WorldError;
 
-/// Bytes kept of each frame, as `transect collect` does unless it is told otherwise.
-const SNAP_LENGTH: usize = 256;
+/// What is written of the frames.
+pub(super) struct Recording<'a> {
+    /// What they begin with.
+    pub(super) link: LinkType,
+    /// Bytes kept of each.
+    pub(super) snap_length: u32,
+    /// The filter's text.
+    pub(super) filter: Option<&'a str>,
+    /// What is captured; everything where there is none.
+    pub(super) program: Option<Program>,
+}
+
+impl Recording<'_> {
+    /// What `transect collect` keeps unless it is told otherwise.
+    pub(super) const SHORT: u32 = 256;
+    /// More than any frame has.
+    pub(super) const WHOLE: u32 = 262_144;
+}
 
 /// One interface of the file.
 struct Interface {
@@ -28,7 +44,7 @@ struct Interface {
 pub(super) struct Recorder {
     writer: PcapngWriter<BufWriter<File>>,
     interfaces: BTreeMap<DeviceId, Interface>,
-    /// What is captured; everything where there is none.
+    snap_length: usize,
     program: Option<Program>,
 }
 
@@ -38,8 +54,7 @@ impl Recorder {
         path: &Path,
         config: &HostConfig,
         devices: &[(DeviceId, String)],
-        filter: Option<&str>,
-        program: Option<Program>,
+        recording: Recording<'_>,
     ) -> Result<Self, WorldError> {
         let writing = || WorldError::doing::<std::io::Error>(format!("writing {}", path.display()));
         let file = File::create(path).map_err(writing())?;
@@ -52,14 +67,14 @@ impl Recorder {
             let addresses = config.addresses.iter().flatten();
             let description = InterfaceDescription {
                 name: name.clone(),
-                link: LinkType::ETHERNET,
-                snap_length: SNAP_LENGTH as u32,
+                link: recording.link,
+                snap_length: recording.snap_length,
                 mac: link.mac.map(MacAddress),
                 addresses: addresses
                     .filter(|address| address.device == *name)
                     .map(|address| (address.local, address.prefix_length))
                     .collect(),
-                filter: filter.map(str::to_owned),
+                filter: recording.filter.map(str::to_owned),
             };
             let number = writer.add_interface(&description).map_err(writing())?;
             let interface = Interface {
@@ -73,7 +88,8 @@ impl Recorder {
         Ok(Recorder {
             writer,
             interfaces,
-            program,
+            snap_length: usize::try_from(recording.snap_length).unwrap_or(usize::MAX),
+            program: recording.program,
         })
     }
 
@@ -92,7 +108,10 @@ impl Recorder {
             return Ok(());
         };
         interface.frames += 1;
-        let kept = tapped.bytes.get(..SNAP_LENGTH).unwrap_or(&tapped.bytes);
+        let kept = tapped
+            .bytes
+            .get(..self.snap_length)
+            .unwrap_or(&tapped.bytes);
         self.writer
             .write_frame(
                 interface.number,

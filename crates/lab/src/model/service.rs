@@ -139,7 +139,8 @@ pub(super) struct TcpPlan {
 }
 
 impl TcpPlan {
-    fn open(&self, sockets: &Sockets) -> Result<Socket, CallError> {
+    /// Listens.
+    pub(super) fn open(&self, sockets: &Sockets) -> Result<Socket, CallError> {
         let socket = sockets.open(SocketKind::Tcp, IpVersion::of(self.address))?;
         socket.set(SocketOption::ReuseAddress(true))?;
         if self.v6_only && IpVersion::of(self.address) == IpVersion::V6 {
@@ -164,7 +165,7 @@ pub(super) fn any(version: IpVersion) -> IpAddr {
 }
 
 /// The next connection; one that the peer reset while it waited in the queue is passed over.
-async fn accepted(listener: &Socket) -> Result<(Socket, SocketAddress), CallError> {
+pub(super) async fn accepted(listener: &Socket) -> Result<(Socket, SocketAddress), CallError> {
     loop {
         match listener.accept().await {
             Err(CallError::Errno(Errno::Econnaborted)) => {}

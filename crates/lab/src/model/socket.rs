@@ -11,9 +11,6 @@ use super::task::Clock;
 use super::wire::later;
 use crate::error::WorldError;
 
-/// What a system call that sends something takes, about: programs that send without a pause send at this rate.
-const CALL: Duration = Duration::from_micros(5);
-
 /// Why a call did not do what it was to: an error of the host's, or one of the world's, which ends the experiment.
 #[derive(Debug)]
 pub(super) enum CallError {
@@ -195,8 +192,14 @@ impl Socket {
         let count = self
             .until_ready(deadline, |host, now| host.write(now, self.id, bytes))
             .await?;
-        self.clock().sleep(CALL).await;
+        self.pause_of_a_call().await;
         Ok(count)
+    }
+
+    /// What the call took; nothing to wait for in real time.
+    async fn pause_of_a_call(&self) {
+        let call = self.clock().network(|network| network.pace().call);
+        self.clock().sleep(call).await;
     }
 
     /// Writes everything.
@@ -220,7 +223,7 @@ impl Socket {
         to: Option<SocketAddress>,
     ) -> Result<(), CallError> {
         let sent = self.call(|host, now| host.send_to(now, self.id, bytes, to));
-        self.clock().sleep(CALL).await;
+        self.pause_of_a_call().await;
         sent.map(drop)
     }
 
@@ -247,7 +250,11 @@ impl Socket {
     /// Closes it.
     pub(super) fn close(&self) -> Result<(), WorldError> {
         self.clock()
-            .call(self.sockets.node, |host, now| host.close(now, self.id))
+            .call(self.sockets.node, |host, now| host.close(now, self.id))?;
+        let node = self.sockets.node;
+        self.clock()
+            .network(|network| network.forget_socket(node, self.id));
+        Ok(())
     }
 
     /// Its own address.

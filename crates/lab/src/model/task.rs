@@ -96,6 +96,30 @@ impl Executor {
         }
     }
 
+    /// Lets happen what is due by this moment, in a world whose time passes by itself; at most so many things, so that whoever
+    /// moves its frames gets a turn. Says when it wants to go on; nothing where nothing is to come.
+    #[cfg(feature = "live")]
+    pub(super) fn catch_up(
+        &mut self,
+        now: Timestamp,
+        most: u32,
+    ) -> Result<Option<Timestamp>, WorldError> {
+        self.clock.network(|network| network.set_now(now));
+        for _ in 0..most {
+            self.tasks
+                .extend(self.clock.shared.started.borrow_mut().drain(..));
+            match self.clock.network(|network| network.next()) {
+                Some(next) if next <= now => {}
+                later => return Ok(later),
+            }
+            let woken = self.clock.shared.network.borrow_mut().advance()?;
+            if let Some(task) = woken {
+                self.poll(task);
+            }
+        }
+        Ok(Some(now))
+    }
+
     fn poll(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(&id) else {
             // It has ended since it was woken.

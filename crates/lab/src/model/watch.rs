@@ -17,7 +17,7 @@ use transect_path::Timestamp;
 use super::file::Files;
 use super::network::{Awaited, NodeId};
 use super::reading::{self, Scope};
-use super::recorder::Recorder;
+use super::recorder::{Recorder, Recording};
 use super::task::Clock;
 use super::wire::later;
 use super::{HZ, KERNEL};
@@ -241,8 +241,12 @@ fn capture(
             path,
             host.config(),
             &devices,
-            filter.text.as_deref(),
-            filter.captured.clone(),
+            Recording {
+                link: LinkType::ETHERNET,
+                snap_length: Recording::SHORT,
+                filter: filter.text.as_deref(),
+                program: filter.captured.clone(),
+            },
         )
     })??;
     clock.call(node, |host, _| {

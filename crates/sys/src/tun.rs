@@ -1,0 +1,82 @@
+//! TUN and TAP devices (Documentation/networking/tuntap.rst): whole IP packets, or Ethernet frames, to and from a program.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// TUNSETIFF, TUNSETOFFLOAD (include/uapi/linux/if_tun.h): _IOW('T', 202, int), _IOW('T', 208, unsigned int).
+const TUNSETIFF: u64 = 0x4004_54ca;
+const TUNSETOFFLOAD: u64 = 0x4004_54d0;
+/// TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_TSO_ECN.
+const OFFLOADS: libc::c_ulong = 0x01 | 0x02 | 0x04 | 0x08;
+
+/// Makes a TUN device of this name in the calling thread's network namespace, or takes over the persistent one that is there and
+/// in nobody's use. Each read from the file is one packet that the host sends, each write one that it receives; a device that
+/// was made is gone when the file is closed.
+///
+/// With `offloads` the device takes packets larger than its MTU and without checksums, as network cards do (checksum offload, TSO
+/// for both IP versions and with ECN); reads then return them as they are.
+///
+/// # Errors
+/// `/dev/net/tun` cannot be opened, no CAP_NET_ADMIN, or a device of that name exists that is of another kind or in use.
+pub fn open_tun(name: &str, offloads: bool) -> io::Result<File> {
+    let file = open(name, libc::IFF_TUN)?;
+    if offloads {
+        // SAFETY: TUNSETOFFLOAD takes a number.
+        check(unsafe { libc::ioctl(file.as_raw_fd(), TUNSETOFFLOAD as _, OFFLOADS) })?;
+    }
+    Ok(file)
+}
+
+/// The same with a TAP device: reads and writes are Ethernet frames, without their check sequence.
+///
+/// # Errors
+/// As [`open_tun`].
+pub fn open_tap(name: &str) -> io::Result<File> {
+    open(name, libc::IFF_TAP)
+}
+
+fn open(name: &str, kind: libc::c_int) -> io::Result<File> {
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")?;
+    // SAFETY: ifreq is a C structure of integers, arrays and pointers; all zeros is a valid value of it.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *place = libc::c_char::from_ne_bytes([byte]);
+    }
+    // Both fit into a c_short.
+    request.ifr_ifru.ifru_flags = (kind | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which lives through the call and whose name ends with a zero (checked above).
+    check(unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF as _, &raw mut request) })?;
+    Ok(file)
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_no_device_can_have_are_refused() {
+        for name in ["", "sixteen-letters-"] {
+            for error in [open_tun(name, false).err(), open_tap(name).err()] {
+                assert_eq!(
+                    error.and_then(|error| error.raw_os_error()),
+                    Some(libc::EINVAL)
+                );
+            }
+        }
+    }
+}
