@@ -450,7 +450,7 @@ impl Tcp {
         self.table.remove(&ends, entry);
         let remains = match fate {
             Fate::TimeWait(state, timeout) => {
-                let remainder = connection.remainder(stack, state);
+                let remainder = connection.remainder(state);
                 self.add_remainder(stack, remainder, timeout)
             }
             _ => None,

@@ -49,7 +49,7 @@ pub(super) enum Outcome {
 
 impl Connection {
     /// What remains.
-    pub(super) fn remainder(&self, stack: &Stack, state: SocketState) -> Remainder {
+    pub(super) fn remainder(&self, state: SocketState) -> Remainder {
         Remainder {
             ends: Ends {
                 local: self.local,
