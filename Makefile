@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Root's PATH on Debian has the tools of /usr/sbin; a user's has not.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo demo-bundle readme test lint bench fuzz docs docs-check setup-demo setup-test setup-build setup-bench build
+.PHONY: help demo demo-bundle readme counters test lint bench fuzz docs docs-check setup-demo setup-test setup-build setup-bench build
 
 help:
 	@echo "make demo         set up, build, run the three experiments of the article, show their verdicts"
@@ -15,6 +15,7 @@ help:
 	@echo "make fuzz         feed every reader with damaged input for a while (needs cargo-fuzz)"
 	@echo "make docs         write docs/path.md, docs/causes.md and docs/cli.md from the code"
 	@echo "make demo-bundle  record demo/seed.tar.zst from a real run"
+	@echo "make counters     record docs/causes-ipv6.md from a real run"
 	@echo "make readme       refill the README's experiments from a real run"
 
 setup-build:
@@ -34,6 +35,9 @@ demo: setup-demo
 
 demo-bundle: setup-test
 	@scripts/demo-bundle
+
+counters: setup-test build
+	"$${CARGO_TARGET_DIR:-target}/release/transect" lab run --all --counters >docs/causes-ipv6.md
 
 readme: setup-demo build
 	@scripts/readme "$${CARGO_TARGET_DIR:-target}/release/transect"

@@ -270,8 +270,8 @@ pub(crate) struct LabRunArgs {
     #[arg(long)]
     pub(crate) verdicts: bool,
 
-    /// Report which counters moved, in the JSON
-    #[arg(long, requires = "json")]
+    /// Report which counters moved: in the JSON, else as a page of Markdown, IPv4 beside IPv6
+    #[arg(long)]
     pub(crate) counters: bool,
 
     /// Print one JSON object (transect.lab/1) on standard output

@@ -140,6 +140,8 @@ pub(crate) fn lab_run(args: &LabRunArgs) -> Result<u8, Failure> {
     let report = LabReport::new(results);
     let text = if args.json {
         to_json(&report).context("writing the results as JSON")?
+    } else if args.counters {
+        transect_lab::counters_document(&report.experiments)
     } else {
         results_text(&report, args.verdicts)
     };
