@@ -54,12 +54,6 @@ impl Ip {
     pub(crate) fn next_looped(&mut self) -> Option<crate::packet::Packet> {
         self.looped.pop_front()
     }
-
-    /// Changes whenever a route that was looked up may no longer hold: configuration, path MTU. See
-    /// [`Stack::route_is_current`](crate::stack::Stack).
-    pub(crate) fn generation(&self) -> u64 {
-        self.routes.generation()
-    }
 }
 
 /// A transport's packet on its way into the IP layer: everything but the IP header.

@@ -191,11 +191,6 @@ impl Transport {
         self.sockets.insert(id, socket);
     }
 
-    /// Whether a socket is one of these.
-    pub(crate) fn owns(&self, id: SocketId) -> bool {
-        self.sockets.contains_key(&id)
-    }
-
     /// `close(2)`: what was not read is freed.
     pub(crate) fn close(&mut self, stack: &mut Stack, id: SocketId) -> Result<(), Errno> {
         let mut socket = self.sockets.remove(&id).ok_or(Errno::Ebadf)?;

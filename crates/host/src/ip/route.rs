@@ -52,7 +52,7 @@ pub(crate) struct Route {
     pub(crate) local: bool,
     /// To a broadcast or multicast address.
     pub(crate) group: bool,
-    /// [`Ip::generation`](crate::ip::Ip::generation) when it was looked up.
+    /// How often routes had changed when it was looked up: see [`Stack::route_is_current`].
     pub(crate) generation: u64,
     /// When the path MTU is forgotten that ICMP told; nothing where it told none.
     pub(crate) expires: Option<Timestamp>,
@@ -145,10 +145,6 @@ impl Routes {
         self.output.clear();
         self.input.clear();
         self.generation += 1;
-    }
-
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
     }
 }
 

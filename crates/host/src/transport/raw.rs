@@ -49,7 +49,7 @@ impl Transport {
                 start,
                 unverified: false,
             };
-            if let Err(copy) = socket.enqueue(stack, arrival) {
+            if let Some(copy) = socket.enqueue(stack, arrival) {
                 stack.drop_packet(copy, Point::RawTap, DropReason::SocketRcvbuff);
             }
         }
@@ -107,7 +107,7 @@ impl Transport {
             start: received.offset,
             unverified: false,
         };
-        if let Err(packet) = socket.enqueue(stack, arrival) {
+        if let Some(packet) = socket.enqueue(stack, arrival) {
             stack.drop_packet(packet, Point::ReceiveBuffer, DropReason::SocketRcvbuff);
         }
     }

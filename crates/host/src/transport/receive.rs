@@ -28,7 +28,7 @@ pub(super) struct Arrival {
 
 impl Socket {
     /// Puts a datagram into the receive buffer. Back comes what finds no room.
-    pub(super) fn enqueue(&mut self, stack: &mut Stack, arrival: Arrival) -> Result<(), Packet> {
+    pub(super) fn enqueue(&mut self, stack: &mut Stack, arrival: Arrival) -> Option<Packet> {
         let Arrival {
             mut packet,
             from,
@@ -46,7 +46,7 @@ impl Socket {
         };
         if full || self.queue.len() >= MOST_DATAGRAMS {
             self.drops += 1;
-            return Err(packet);
+            return Some(packet);
         }
         self.received += cost;
         self.queue.push_back(Datagram {
@@ -57,7 +57,7 @@ impl Socket {
             unverified,
         });
         stack.events.push_back(Event::Readable(self.id));
-        Ok(())
+        None
     }
 }
 

@@ -151,7 +151,7 @@ impl Transport {
             start: received.offset + 8,
             unverified: unverified && socket.filter.is_none(),
         };
-        if let Err(packet) = socket.enqueue(stack, arrival) {
+        if let Some(packet) = socket.enqueue(stack, arrival) {
             stack.counters.udp(version).count(UdpCounter::RcvbufErrors);
             let point = Point::ReceiveBuffer;
             udp_dies(stack, packet, version, point, DropReason::SocketRcvbuff);
