@@ -311,7 +311,7 @@ fn what_is_not_known_of_the_nft_rules() {
         .collect();
     insta::assert_debug_snapshot!(unknown, @r#"
     [
-        "limit rate 5/second",
+        "limit rate 5/second burst 9 packets",
         "quota name \"q1\"",
         "add @dyn { ip saddr limit rate 10/second }",
         "ct status dnat",
@@ -340,10 +340,6 @@ fn rendered_words_are_nft_s_own_where_it_is_simple() {
         .collect();
     insta::assert_debug_snapshot!(different, @r#"
     [
-        (
-            "icmp type echo-request limit rate 5/second accept",
-            "icmp type echo-request limit rate 5/second burst 9 packets accept",
-        ),
         (
             "iifname . tcp dport { eth1 . 22, eth0 . 80 } counter",
             "iifname . tcp dport { \"eth1\" . 22, \"eth0\" . 80 } counter",

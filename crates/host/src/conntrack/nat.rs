@@ -70,7 +70,7 @@ impl Connections {
     }
 
     /// The connections from one source.
-    fn from_source(&self, connection: &Connection) -> &[ConnectionId] {
+    fn of_source(&self, connection: &Connection) -> &[ConnectionId] {
         let source = connection.original.source_only();
         self.by_source.get(&source).map_or(&[][..], Vec::as_slice)
     }

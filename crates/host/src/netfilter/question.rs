@@ -43,10 +43,13 @@ impl Questions {
             for (place, rule) in rules(table) {
                 let found = before.and_then(|(at, table)| Some((at, same_rule(table, rule)?)));
                 for (statement, text) in unknowns(rule) {
-                    let mut question = Question::read(text).ok_or_else(|| {
-                        let chain = &table.chains[place.chain];
-                        refused(table, chain, rule, &format!("\"{text}\""))
-                    })?;
+                    let Some(mut question) = Question::read(text) else {
+                        let chain = table.chains.get(place.chain);
+                        let what = format!("\"{text}\"");
+                        return Err(
+                            chain.map_or(what.clone(), |chain| refused(table, chain, rule, &what))
+                        );
+                    };
                     if let Some((at, place)) = found
                         && let Some(own) = self.kept.get(&(at, place, statement))
                     {
@@ -265,7 +268,7 @@ impl Number {
             }
             // `reciprocal_scale`
             false => {
-                let scaled = u64::from(random.u32(..)) * u64::from(self.modulus) >> 32;
+                let scaled = (u64::from(random.u32(..)) * u64::from(self.modulus)) >> 32;
                 u32::try_from(scaled).unwrap_or(0)
             }
         };

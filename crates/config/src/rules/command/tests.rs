@@ -493,3 +493,116 @@ fn rules_are_printed_as_nft_prints_them() {
         assert_eq!(rule.text, printed, "{typed}");
     }
 }
+
+mod any_words {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Words that commands are made of.
+    const WORDS: &[&str] = &[
+        "iptables",
+        "ip6tables-legacy",
+        "nft",
+        "-t",
+        "filter",
+        "nat",
+        "-A",
+        "-I",
+        "-D",
+        "-R",
+        "-F",
+        "-P",
+        "-N",
+        "-X",
+        "-E",
+        "INPUT",
+        "OUTPUT",
+        "MINE",
+        "-s",
+        "10.0.0.1",
+        "fd00::/8",
+        "-p",
+        "tcp",
+        "udp",
+        "--dport",
+        "80",
+        "1:",
+        "!",
+        "-m",
+        "limit",
+        "--limit",
+        "5/s",
+        "state",
+        "--state",
+        "NEW",
+        "-j",
+        "DROP",
+        "REJECT",
+        "MARK",
+        "--set-mark",
+        "0x1/0xf",
+        "DNAT",
+        "--to-destination",
+        "10.0.0.2:80",
+        "1",
+        "0",
+        "99999999999",
+        "add",
+        "insert",
+        "delete",
+        "flush",
+        "table",
+        "chain",
+        "rule",
+        "set",
+        "element",
+        "ruleset",
+        "inet",
+        "ip",
+        "t",
+        "c",
+        "{",
+        "}",
+        ";",
+        "type",
+        "filter",
+        "hook",
+        "input",
+        "priority",
+        "policy",
+        "drop",
+        "accept",
+        "handle",
+        "index",
+        "dport",
+        "counter",
+        "ct",
+        "vmap",
+        ":",
+        ",",
+        "@s",
+        "ipv4_addr",
+        "\"",
+        "",
+    ];
+
+    proptest! {
+        #[test]
+        fn never_panic(picked in proptest::collection::vec(0..WORDS.len(), 0..24), rest in ".{0,12}") {
+            let mut rule_set = run(&[
+                "nft add table inet t; add chain inet t c",
+                "iptables-legacy -A INPUT -p tcp -j DROP",
+            ]);
+            let mut words: Vec<String> = picked.iter().map(|at| WORDS[*at].to_owned()).collect();
+            words.push(rest);
+            for program in ["iptables-legacy", "nft"] {
+                let before = rule_set.clone();
+                let mut words = words.clone();
+                words.insert(0, program.to_owned());
+                if apply_command(&mut rule_set, &words).is_err() {
+                    prop_assert_eq!(&rule_set, &before);
+                }
+            }
+        }
+    }
+}

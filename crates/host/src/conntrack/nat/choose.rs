@@ -121,7 +121,7 @@ impl Search<'_> {
 
     /// The source that another connection from the same address and port got (`find_appropriate_src`).
     fn like_others(&mut self, current: &Tuple) -> Option<Tuple> {
-        let ids = self.connections.from_source(self.connection).to_vec();
+        let ids = self.connections.of_source(self.connection).to_vec();
         ids.into_iter().find_map(|id| {
             let other = self.connections.get(id)?;
             let alike = Tuple {

@@ -92,7 +92,7 @@ pub(super) fn transition(reply: bool, bits: Bits, state: State) -> Transition {
     use State::*;
     use Transition::{Ignore, Invalid, To};
     match (bits, state) {
-        (Bits::None, _) | (_, State::None) if !(state == State::None && !reply) => Invalid,
+        (_, State::None) if reply => Invalid,
         (Bits::Syn, State::None) => To(SynSent),
         (Bits::Ack, State::None) => To(Established),
         (_, State::None) => Invalid,

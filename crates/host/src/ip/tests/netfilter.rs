@@ -491,3 +491,51 @@ fn rules_that_cannot_be_run_change_nothing() {
     );
     assert_eq!(world.hosts[SERVER].rules().tables, []);
 }
+
+/// A SYN as a raw socket sends it, without options.
+fn syn(from: [u8; 4], to: [u8; 4]) -> Vec<u8> {
+    let mut bytes = vec![0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0];
+    bytes.extend(from.into_iter().chain(to));
+    bytes.extend([
+        0x9c, 0x40, 0, 80, 0, 0, 3, 232, 0, 0, 0, 0, 0x50, 2, 0xfa, 0xf0, 0, 0, 0, 0,
+    ]);
+    let pseudo = crate::ip::bytes::pseudo_header(
+        std::net::IpAddr::from(from),
+        std::net::IpAddr::from(to),
+        6,
+        20,
+    );
+    let sum = crate::ip::bytes::ones_sum(pseudo, &bytes[20..]);
+    bytes[36..38].copy_from_slice(&(!crate::ip::bytes::fold(sum)).to_be_bytes());
+    bytes
+}
+
+#[test]
+fn a_reset_in_the_peers_name_counts_as_sent_and_not_as_a_reset() {
+    let mut world = world();
+    for command in [
+        "iptables-legacy -A FORWARD -p tcp --dport 80 -m conntrack --ctstate NEW -j REJECT --reject-with tcp-reset",
+        "iptables-legacy -A OUTPUT -p tcp -m conntrack --ctstate RELATED",
+    ] {
+        world.command(ROUTER, command);
+    }
+    let raw = world.raw_socket(CLIENT, IpVersion::V4);
+    let to = Some(at("10.78.0.2", 0));
+    world
+        .send(CLIENT, raw, &syn([10, 77, 0, 1], [10, 78, 0, 2]), to)
+        .unwrap();
+    world.run(0.01);
+    assert_eq!(world.deaths(ROUTER), ["forward NETFILTER_DROP"]);
+    // The reset goes out in the server's name, and belongs to the connection that never came to be.
+    assert_eq!(world.counted(ROUTER), [(1, 40), (1, 40)]);
+    assert_eq!(
+        world.moved(ROUTER),
+        "IpInReceives+1 IpForwDatagrams+1 IpOutRequests+1 IpOutTransmits+1 IpExtInOctets+40 IpExtOutOctets+40 IpExtInNoECTPkts+1"
+    );
+    assert_eq!(world.connections(ROUTER), []);
+    assert!(
+        world.moved(CLIENT).contains("TcpInSegs+1"),
+        "{}",
+        world.moved(CLIENT)
+    );
+}
