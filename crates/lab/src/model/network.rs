@@ -61,7 +61,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             time: Duration::from_secs(6 * 3600),
-            events: 50_000_000,
+            events: 5_000_000,
         }
     }
 }
