@@ -9,7 +9,6 @@ mod render;
 macro_rules! counters {
     ($(#[$meta:meta])* $name:ident { $($variant:ident,)+ }) => {
         $(#[$meta])*
-        #[expect(clippy::upper_case_acronyms, reason = "the kernel's names", )]
         #[expect(missing_docs, reason = "the names are documented in snmp_counter.rst and in the kernel's uapi/linux/snmp.h")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $name { $($variant,)+ }

@@ -123,11 +123,6 @@ impl<K: Ord + Copy + Hash> TimerQueue<K> {
         }
     }
 
-    /// An owner's deadline.
-    pub(crate) fn deadline(&self, owner: &K) -> Option<Timestamp> {
-        self.by_owner.get(owner).copied()
-    }
-
     /// How many owners wait.
     pub(crate) fn len(&self) -> usize {
         self.by_time.len()

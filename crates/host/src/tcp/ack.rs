@@ -164,7 +164,6 @@ pub(super) struct Taking {
     pub(super) prior_una: SequenceNumber,
     pub(super) echo: Option<u32>,
     pub(super) unsent: bool,
-    pub(super) syn_sent: bool,
     pub(super) rexmit: Rexmit,
     /// Cost of the segments that went.
     freed: u32,
@@ -200,7 +199,6 @@ impl Sender {
             prior_una: self.snd_una,
             echo: ack.echo,
             unsent: ack.unsent,
-            syn_sent: ack.syn_sent,
             rexmit: Rexmit::None,
             freed: 0,
         };

@@ -4,8 +4,6 @@ use transect_packet::{SackBlock, TcpTimestamps};
 
 /// Room for options in a header, in bytes.
 pub(crate) const MAX_OPTION_SPACE: usize = 40;
-/// What timestamps take with their padding (`TCPOLEN_TSTAMP_ALIGNED`), in bytes.
-pub(crate) const TIMESTAMPS_LENGTH: u32 = 12;
 
 const NOP: u8 = 1;
 const MSS: u8 = 2;

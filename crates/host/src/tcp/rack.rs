@@ -196,7 +196,7 @@ impl Sender {
     pub(super) fn mark_head_lost(&mut self, context: &mut Context<'_>, advanced: bool) {
         let state = self.recovery.state;
         let enough = state < CaState::Recovery && self.queue.sacked_out >= self.recovery.reordering;
-        if !enough && !(state == CaState::Recovery && advanced) {
+        if !(enough || state == CaState::Recovery && advanced) {
             return;
         }
         let Some(head) = self.queue.head() else {

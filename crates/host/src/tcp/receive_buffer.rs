@@ -333,11 +333,6 @@ impl ReceiveBuffer {
         self.rmem_alloc.saturating_add(length) <= self.rcvbuf
     }
 
-    /// Whether there is room for a segment of this cost without further ado (the fast path's check).
-    pub(crate) fn has_room(&self, truesize: u32) -> bool {
-        self.rmem_alloc.saturating_add(truesize) <= self.rcvbuf
-    }
-
     /// Makes room for a segment (`tcp_try_rmem_schedule`, `tcp_prune_queue`). False: there is none.
     pub(super) fn schedule_memory(
         &mut self,
@@ -445,11 +440,6 @@ impl ReceiveBuffer {
     /// Bytes that a program can read.
     pub(crate) fn readable(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// Everything up to the FIN has been read, and the FIN seen.
-    pub(crate) fn fin_read(&self) -> bool {
-        self.fin_read
     }
 
     /// Nothing waits in the receive queue (`skb_queue_len(&sk->sk_receive_queue)`).

@@ -146,11 +146,6 @@ impl SendBuffer {
         self.unsent.front()
     }
 
-    /// The last unsent segment (`tcp_write_queue_tail`).
-    pub(crate) fn tail(&self) -> Option<&Segment> {
-        self.unsent.back()
-    }
-
     /// Nothing waits behind the head.
     pub(crate) fn head_is_last(&self) -> bool {
         self.unsent.len() <= 1

@@ -20,8 +20,7 @@ use super::scoreboard::Scoreboard;
 use super::segment::{Segment, distance};
 use crate::counters::TcpExtCounter;
 
-pub(crate) use super::ack::{Ack, AckKind, AckOutcome, Rexmit};
-pub(crate) use super::retransmit::{RetransmitError, RetransmitWalk};
+pub(crate) use super::ack::{Ack, AckKind};
 
 /// What the transmission timer waits for (`icsk_pending`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
