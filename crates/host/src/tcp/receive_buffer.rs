@@ -684,7 +684,7 @@ mod tests {
         assert!(buffer.queue(&mut bench.context(), &fin).fin);
         assert_eq!(buffer.rcv_nxt, ISN + 1002);
         assert_eq!(read_all(&mut buffer, &mut bench).len(), 1000);
-        assert!(buffer.fin_read());
+        assert!(buffer.fin_read);
         assert_eq!((buffer.copied_seq, buffer.rmem_alloc), (ISN + 1002, 0));
     }
 

@@ -6,10 +6,13 @@ use std::rc::Rc;
 
 use transect_path::Timestamp;
 
+/// What each file holds, by owner and name.
+type Contents = BTreeMap<(String, String), Vec<u8>>;
+
 /// By program and name.
 #[derive(Clone, Default)]
 pub(super) struct Files {
-    files: Rc<RefCell<BTreeMap<(String, String), Vec<u8>>>>,
+    files: Rc<RefCell<Contents>>,
 }
 
 impl Files {

@@ -209,12 +209,12 @@ mod tests {
         let first = run(7);
         assert_eq!(first, run(7));
         assert_ne!(first, run(8));
-        let count = |wanted: &dyn Fn(&[(bool, bool)]) -> bool| {
+        let count = |wanted: fn(&[(bool, bool)]) -> bool| {
             first.iter().filter(|frames| wanted(frames)).count()
         };
-        assert!((900..1100).contains(&count(&|frames| frames.is_empty())));
-        assert!((400..500).contains(&count(&|frames| frames.len() == 2)));
-        assert!((140..220).contains(&count(&|frames| frames.iter().any(|one| one.1))));
-        assert!((60..130).contains(&count(&|frames| frames.iter().any(|one| one.0))));
+        assert!((900..1100).contains(&count(|frames| frames.is_empty())));
+        assert!((400..500).contains(&count(|frames| frames.len() == 2)));
+        assert!((140..220).contains(&count(|frames| frames.iter().any(|one| one.1))));
+        assert!((60..130).contains(&count(|frames| frames.iter().any(|one| one.0))));
     }
 }
