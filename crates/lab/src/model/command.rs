@@ -70,6 +70,9 @@ pub(super) fn configure(clock: &Clock, node: NodeId, words: &[String]) -> Result
         "ip" => ip::run(clock, node, &arguments),
         "tc" => tc::run(clock, node, &arguments),
         "sysctl" => sysctl(clock, node, &arguments),
+        "conntrack" if arguments == ["-F"] => {
+            clock.call(node, |host, now| host.flush_connections(now))
+        }
         "nft" => {
             rules(clock, node, words)?;
             clock.network(|network| network.announce(node, "nftables"));
@@ -84,7 +87,7 @@ pub(super) fn configure(clock: &Clock, node: NodeId, words: &[String]) -> Result
             Ok(())
         }
         _ => Err(WorldError(format!(
-            "the model world has no program \"{program}\"; it has ip, tc, sysctl, iptables, ip6tables, nft, mariadb and sleep"
+            "the model world has no program \"{program}\"; it has ip, tc, sysctl, conntrack -F, iptables, ip6tables, nft, mariadb and sleep"
         ))),
     }
 }

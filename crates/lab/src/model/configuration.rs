@@ -145,8 +145,6 @@ pub(super) fn add_address(config: &mut HostConfig, device: &str, local: IpAddr, 
         (_, true) => "link",
         _ => "global",
     };
-    let prefix = Prefix::new(local, length);
-    let broadcast = prefix.directed_broadcast().filter(|_| !local.is_loopback());
     let index = config.link(device).map_or(0, |link| link.index);
     config.addresses.get_or_insert_default().push(Address {
         index,
@@ -160,6 +158,13 @@ pub(super) fn add_address(config: &mut HostConfig, device: &str, local: IpAddr, 
         flags: Vec::new(),
         label: (version == IpVersion::V4).then(|| device.to_owned()),
     });
+    routes_of_address(config, device, local, length);
+}
+
+/// The routes that the kernel makes for an address.
+fn routes_of_address(config: &mut HostConfig, device: &str, local: IpAddr, length: u8) {
+    let version = IpVersion::of(local);
+    let prefix = Prefix::new(local, length);
     let net = network(prefix);
     match version {
         IpVersion::V4 => {
@@ -176,7 +181,7 @@ pub(super) fn add_address(config: &mut HostConfig, device: &str, local: IpAddr, 
                     let text = format!("{net} dev {device} proto kernel scope link src {local}");
                     kernel_route(config, version, &text);
                 }
-                broadcast_route(config, device, broadcast, local);
+                broadcast_route(config, device, prefix.directed_broadcast(), local);
             }
         }
         IpVersion::V6 => {
@@ -371,6 +376,65 @@ fn device_towards(config: &HostConfig, gateway: IpAddr) -> Option<String> {
             ..
         } => Some(device.clone()),
         _ => None,
+    }
+}
+
+/// Sets a device up or down. Down, the routes by it go (`fib_sync_down_dev`), those of its own addresses aside.
+pub(super) fn set_up(config: &mut HostConfig, device: &str, up: bool) {
+    change_link(config, device, |link| {
+        let flags = ["UP", "LOWER_UP"];
+        link.flags.retain(|flag| !flags.contains(&flag.as_str()));
+        if up {
+            link.flags.extend(flags.map(str::to_owned));
+        }
+        link.operstate = Some(if up { OperState::Up } else { OperState::Down });
+    });
+    if up {
+        let addresses = config.addresses.clone().unwrap_or_default();
+        for address in addresses.iter().filter(|one| one.device == device) {
+            routes_of_address(config, device, address.local, address.prefix_length);
+        }
+        return;
+    }
+    for routes in [&mut config.routes4, &mut config.routes6] {
+        let routes = routes.get_or_insert_default();
+        routes.retain(|route| {
+            route.device.as_deref() != Some(device) || route.kind == RouteKind::Local
+        });
+    }
+}
+
+/// Whether the other end of a device's link is there (`netif_carrier_on`, `_off`).
+pub(super) fn set_carrier(config: &mut HostConfig, device: &str, carrier: bool) {
+    change_link(config, device, |link| {
+        link.flags
+            .retain(|flag| flag != "LOWER_UP" && flag != "NO-CARRIER");
+        if link.is_up() {
+            let flag = if carrier { "LOWER_UP" } else { "NO-CARRIER" };
+            link.flags.push(flag.to_owned());
+        }
+        link.operstate = Some(match (link.is_up(), carrier) {
+            (true, true) => OperState::Up,
+            (true, false) => OperState::LowerLayerDown,
+            (false, _) => OperState::Down,
+        });
+    });
+    for routes in [&mut config.routes4, &mut config.routes6] {
+        let routes = routes.get_or_insert_default().iter_mut();
+        for route in routes.filter(|route| route.device.as_deref() == Some(device)) {
+            route.flags.retain(|flag| flag != "linkdown");
+            if !carrier && route.kind != RouteKind::Local {
+                route.flags.push("linkdown".to_owned());
+            }
+        }
+    }
+}
+
+/// Changes a device's entry, if there is one.
+pub(super) fn change_link(config: &mut HostConfig, device: &str, change: impl FnOnce(&mut Link)) {
+    let mut links = config.links.iter_mut().flatten();
+    if let Some(link) = links.find(|link| link.name == device) {
+        change(link);
     }
 }
 

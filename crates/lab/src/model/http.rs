@@ -37,6 +37,7 @@ pub(super) fn serve(
             backlog: 511,
             receive_buffer: None,
             v6_only: true,
+            filter: None,
             accepts: true,
         };
         let (name, files) = (name.to_owned(), files.clone());

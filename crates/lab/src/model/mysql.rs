@@ -38,6 +38,7 @@ pub(super) fn serve(sockets: &Sockets, name: &str, port: u16) -> Result<Service,
         backlog: 70,
         receive_buffer: None,
         v6_only: false,
+        filter: None,
         accepts: true,
     };
     Service::tcp(sockets, &plan, |connection, _| async move {

@@ -235,6 +235,14 @@ impl Network {
         self.now = self.now.max(now);
     }
 
+    /// What is at the other end of a device's link; nothing where that is no host of this world.
+    pub(super) fn far_end(&self, node: NodeId, device: DeviceId) -> Option<(NodeId, DeviceId)> {
+        match self.nodes.get(node)?.links.get(&device)?.end {
+            End::Device(far, device) => Some((far, device)),
+            End::Outside { .. } => None,
+        }
+    }
+
     /// The moment.
     pub(super) fn now(&self) -> Timestamp {
         self.now

@@ -9,7 +9,7 @@ use transect_host::{Errno, Shutdown, SocketAddress, SocketKind, SocketOption};
 
 use super::socket::{CallError, Socket, Sockets};
 use crate::error::WorldError;
-use crate::scenario::{TcpListen, TcpService, UdpListen, UdpService};
+use crate::scenario::{SocketFilter, TcpListen, TcpService, UdpListen, UdpService};
 
 /// A service that runs until it is stopped.
 pub(super) struct Service {
@@ -66,6 +66,7 @@ impl Service {
             backlog: plan.backlog.unwrap_or(128),
             receive_buffer: plan.receive_buffer,
             v6_only: false,
+            filter: plan.filter,
             accepts: plan.service != TcpService::NeverAccept,
         };
         let service = plan.service;
@@ -85,6 +86,7 @@ impl Service {
             if let Some(bytes) = plan.receive_buffer {
                 socket.set(SocketOption::ReceiveBuffer(bytes))?;
             }
+            attach(&socket, plan.filter)?;
             socket.bind(SocketAddress::new(any(version), plan.port))?;
             Ok(socket)
         };
@@ -134,6 +136,7 @@ pub(super) struct TcpPlan {
     pub(super) receive_buffer: Option<u32>,
     /// Of IPv6: whether IPv4 connections are left to others.
     pub(super) v6_only: bool,
+    pub(super) filter: Option<SocketFilter>,
     /// Whether connections are taken out of the accept queue.
     pub(super) accepts: bool,
 }
@@ -150,9 +153,17 @@ impl TcpPlan {
             // Before listen(): the window scale of accepted connections comes from it (tcp(7)).
             socket.set(SocketOption::ReceiveBuffer(bytes))?;
         }
+        attach(&socket, self.filter)?;
         socket.bind(SocketAddress::new(self.address, self.port))?;
         socket.listen(u32::from(self.backlog))?;
         Ok(socket)
+    }
+}
+
+fn attach(socket: &Socket, filter: Option<SocketFilter>) -> Result<(), CallError> {
+    match filter {
+        None => Ok(()),
+        Some(SocketFilter::DropAll) => socket.set(SocketOption::Filter(false)),
     }
 }
 

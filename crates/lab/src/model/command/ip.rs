@@ -4,7 +4,8 @@ use transect_config::{HostConfig, IpVersion};
 
 use crate::error::WorldError;
 use crate::model::configuration::{
-    RouteChange, add_address, change_route, delete_neighbor, set_neighbor,
+    RouteChange, add_address, change_link, change_route, delete_neighbor, set_carrier,
+    set_neighbor, set_up,
 };
 use crate::model::network::NodeId;
 use crate::model::task::Clock;
@@ -27,6 +28,9 @@ pub(super) fn run(clock: &Clock, node: NodeId, arguments: &[&str]) -> Result<(),
         };
         rest = behind;
     }
+    if let ["link" | "l", "set", words @ ..] = rest {
+        return set_link(clock, node, words);
+    }
     let (announced, change) = Change::parse(version, rest)?;
     let mut result = Ok(());
     clock.call(node, |host, now| {
@@ -36,6 +40,74 @@ pub(super) fn run(clock: &Clock, node: NodeId, arguments: &[&str]) -> Result<(),
     if let Some(what) = announced {
         clock.network(|network| network.announce(node, what));
     }
+    Ok(())
+}
+
+/// `ip link set [dev] DEVICE up|down|mtu BYTES|txqueuelen PACKETS`; the other end of the link sees the carrier come and go.
+fn set_link(clock: &Clock, node: NodeId, words: &[&str]) -> Result<(), WorldError> {
+    let words = match words {
+        ["dev", rest @ ..] => rest,
+        rest => rest,
+    };
+    let unknown = || {
+        WorldError(format!(
+            "the model world does not know \"ip link set {}\"; it knows up, down, mtu and txqueuelen",
+            words.join(" ")
+        ))
+    };
+    let [device, change @ ..] = words else {
+        return Err(unknown());
+    };
+    let number = |text: &str| {
+        text.parse()
+            .map_err(WorldError::doing(format!("\"{text}\"")))
+    };
+    let id = clock.call(node, |host, _| host.device(device))?;
+    let id = id.ok_or_else(|| WorldError(format!("there is no interface {device}")))?;
+    match change {
+        ["up" | "down"] => {
+            let up = change == ["up"];
+            clock.call(node, |host, now| {
+                host.reconfigure(now, |config| set_up(config, device, up));
+            })?;
+            if let Some((far, theirs)) = clock.network(|network| network.far_end(node, id)) {
+                clock.call(far, |host, now| {
+                    host.reconfigure(now, |config| {
+                        let links = config.links.iter().flatten();
+                        let name = links
+                            .filter(|link| link.index == theirs.index())
+                            .map(|link| link.name.clone())
+                            .next();
+                        if let Some(name) = name {
+                            set_carrier(config, &name, up);
+                        }
+                    });
+                })?;
+                clock.network(|network| network.announce(far, "a link"));
+            }
+        }
+        ["mtu", bytes] => {
+            let bytes = number(bytes)?;
+            clock.call(node, |host, now| {
+                host.reconfigure(now, |config| {
+                    change_link(config, device, |link| link.mtu = Some(bytes));
+                });
+            })?;
+            if let Some((far, theirs)) = clock.network(|network| network.far_end(node, id)) {
+                clock.call(far, |host, _| host.set_peer_mtu(theirs, bytes))?;
+            }
+        }
+        ["txqueuelen", packets] => {
+            let packets = number(packets)?;
+            clock.call(node, |host, now| {
+                host.reconfigure(now, |config| {
+                    change_link(config, device, |link| link.txqlen = Some(packets));
+                });
+            })?;
+        }
+        _ => return Err(unknown()),
+    }
+    clock.network(|network| network.announce(node, "a link"));
     Ok(())
 }
 
@@ -54,7 +126,7 @@ impl<'a> Change<'a> {
     ) -> Result<(Option<&'static str>, Self), WorldError> {
         let unknown = || {
             WorldError(format!(
-                "the model world does not know \"ip {}\"; it knows route add|replace|del, neighbor add|replace|del and address add",
+                "the model world does not know \"ip {}\"; it knows route add|replace|del, neighbor add|replace|del, address add and link set",
                 words.join(" ")
             ))
         };

@@ -205,6 +205,7 @@ fn listen_tcp(
         backlog: BACKLOG,
         receive_buffer: None,
         v6_only: true,
+        filter: None,
         accepts: true,
     }
     .open(sockets)?;
