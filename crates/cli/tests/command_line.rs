@@ -26,6 +26,7 @@ Commands:
   why      Observe, then say where packets were lost and why
   collect  Only observe; write a bundle
   explain  Diagnose bundles, captures and dumps
+  host     Attach a model host to a TUN or TAP device, in real time
   lab      Experiments: a fault made on purpose, and the verdict it must end in
   map      The path, and which tool, counter, cause and disturbance lives where
   doctor   What can be observed here, what cannot, and what to do about it
@@ -49,6 +50,8 @@ fn every_command_has_a_help() {
         &["lab"],
         &["lab", "list"],
         &["lab", "run"],
+        &["lab", "compare"],
+        &["host"],
         &["map"],
         &["doctor"],
     ] {
@@ -59,7 +62,7 @@ fn every_command_has_a_help() {
             help.contains(&format!("Usage: transect {}", command.join(" "))),
             "{help}"
         );
-        for later in ["watch", "whatif", "compare", "allow-changes"] {
+        for later in ["watch", "whatif", "allow-changes"] {
             assert!(!help.contains(later), "{command:?} offers {later}");
         }
     }

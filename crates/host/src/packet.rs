@@ -36,7 +36,7 @@ pub struct Segmentation {
     pub segments: u16,
 }
 
-/// One packet. `data` begins with the link header, or the room for one; the network header stands at [`LINK_HEADER`].
+/// One packet. `data` begins with the link header, or the room for one; the network header stands at `LINK_HEADER`.
 #[derive(Debug, Clone)]
 pub struct Packet {
     /// Link header and everything behind it.
