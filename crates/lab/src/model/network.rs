@@ -32,6 +32,13 @@ impl Pace {
         waking: Duration::from_micros(20),
         call: Duration::from_micros(5),
     };
+    #[cfg_attr(
+        not(feature = "live"),
+        expect(
+            dead_code,
+            reason = "only a model host on a real device has an outside"
+        )
+    )]
     /// Of real time.
     pub(super) const REAL: Pace = Pace {
         waking: Duration::ZERO,
@@ -162,6 +169,13 @@ impl Network {
         self.pace
     }
 
+    #[cfg_attr(
+        not(feature = "live"),
+        expect(
+            dead_code,
+            reason = "only a model host on a real device has an outside"
+        )
+    )]
     /// Changes that.
     pub(super) fn set_pace(&mut self, pace: Pace) {
         self.pace = pace;
@@ -194,6 +208,13 @@ impl Network {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "live"),
+        expect(
+            dead_code,
+            reason = "only a model host on a real device has an outside"
+        )
+    )]
     /// Joins a device to what is no part of this world, with a wire outward and one inward.
     pub(super) fn join_outside(&mut self, node: NodeId, device: DeviceId, wires: [Wire; 2]) {
         let link = Far {
@@ -208,6 +229,13 @@ impl Network {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "live"),
+        expect(
+            dead_code,
+            reason = "only a model host on a real device has an outside"
+        )
+    )]
     /// A frame from outside begins its way to a device.
     pub(super) fn enter_outside(&mut self, node: NodeId, device: DeviceId, frame: Packet) {
         let links = self.nodes.get(node).map(|node| &node.links);
@@ -225,11 +253,25 @@ impl Network {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "live"),
+        expect(
+            dead_code,
+            reason = "only a model host on a real device has an outside"
+        )
+    )]
     /// The next frame that has left the world.
     pub(super) fn take_departed(&mut self) -> Option<Packet> {
         self.departed.pop_front()
     }
 
+    #[cfg_attr(
+        not(feature = "live"),
+        expect(
+            dead_code,
+            reason = "only a model host on a real device has an outside"
+        )
+    )]
     /// It is this late now, whatever is due: for a world whose time passes by itself. Never backwards.
     pub(super) fn set_now(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
@@ -372,6 +414,13 @@ impl Network {
         Ok(None)
     }
 
+    #[cfg_attr(
+        not(feature = "live"),
+        expect(
+            dead_code,
+            reason = "only a model host on a real device has an outside"
+        )
+    )]
     /// When the next thing happens; nothing where nothing can.
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.next_source().map(|(at, _)| at)

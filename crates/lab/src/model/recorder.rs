@@ -28,6 +28,13 @@ pub(super) struct Recording<'a> {
 impl Recording<'_> {
     /// What `transect collect` keeps unless it is told otherwise.
     pub(super) const SHORT: u32 = 256;
+    #[cfg_attr(
+        not(feature = "live"),
+        expect(
+            dead_code,
+            reason = "only a model host on a real device has an outside"
+        )
+    )]
     /// More than any frame has.
     pub(super) const WHOLE: u32 = 262_144;
 }
