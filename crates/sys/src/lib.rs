@@ -6,6 +6,7 @@ mod bpf;
 mod child;
 mod ethtool;
 mod packet_socket;
+pub mod socket_call;
 mod tun;
 mod usage;
 
