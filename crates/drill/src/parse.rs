@@ -177,5 +177,14 @@ pub(crate) fn seconds(text: &str) -> Option<Duration> {
     (whole <= 31_536_000).then(|| Duration::new(whole, nanos.parse().unwrap_or(0)))
 }
 
+/// The value of a sum such as `15*1024*1024`.
+pub(crate) fn arithmetic(text: &str) -> Option<i64> {
+    let none = Defines::new();
+    let mut cursor = Cursor::new(text, &none);
+    let value = call::expression(&mut cursor, 0).ok()?;
+    cursor.peek().ok()?.is_none().then_some(())?;
+    crate::call::integer(&value, &none).ok()
+}
+
 #[cfg(test)]
 mod tests;

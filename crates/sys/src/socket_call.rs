@@ -419,14 +419,15 @@ pub fn epoll_wait(epoll: BorrowedFd<'_>, most: i32, timeout: i32) -> Result<Vec<
 }
 
 /// Lets the calling thread run before all ordinary ones (SCHED_FIFO, lowest priority): what it waits for is then noticed at once,
-/// however busy the machine is. sched_setscheduler(2).
+/// however busy the machine is. Threads and programs that it starts are ordinary ones. sched_setscheduler(2).
 ///
 /// # Errors
 /// No CAP_SYS_NICE.
 pub fn run_before_others() -> Result<()> {
     let parameters = libc::sched_param { sched_priority: 1 };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
     // SAFETY: 0 is the calling thread, and the kernel reads one sched_param, which outlives the call.
-    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) }).map(drop)
+    check(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) }).map(drop)
 }
 
 #[cfg(test)]

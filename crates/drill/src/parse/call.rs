@@ -66,7 +66,7 @@ fn list(cursor: &mut Cursor<'_>, close: &str) -> Result<Vec<Expression>, ParseEr
 }
 
 /// An expression whose operators bind at least so strongly.
-fn expression(cursor: &mut Cursor<'_>, binding: u8) -> Result<Expression, ParseError> {
+pub(super) fn expression(cursor: &mut Cursor<'_>, binding: u8) -> Result<Expression, ParseError> {
     cursor.enter()?;
     let mut left = primary(cursor)?;
     while let Some(operator) = operator(cursor)? {

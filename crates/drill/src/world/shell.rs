@@ -1,0 +1,296 @@
+//! The commands of scripts, as far as they can be understood without a shell.
+//!
+//! Public scripts begin with `` `./defaults.sh` `` or the like: a file beside them that sets sysctls. Where that file is missing, the
+//! same settings are made from here, so that a script can be taken alone. A helper of the kernel's self-tests, `set_sysctls.py`, is
+//! understood likewise.
+
+use std::path::Path;
+
+use crate::parse::arithmetic;
+
+/// What a command comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A sysctl is set.
+    Sysctl { name: String, value: String },
+    /// Something that a shell must do.
+    Shell(String),
+    /// Nothing is done, for a reason.
+    Note(String),
+}
+
+/// TCP's settings in common use on servers, which public scripts count on.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("net.ipv4.tcp_rmem", "4096 540000 15728640"),
+    ("net.ipv4.tcp_wmem", "4096 262144 4194304"),
+    ("net.ipv4.tcp_timestamps", "1"),
+    ("net.ipv4.tcp_syn_retries", "5"),
+    ("net.ipv4.tcp_synack_retries", "5"),
+    ("net.ipv4.tcp_frto", "2"),
+    ("net.ipv4.tcp_sack", "1"),
+    ("net.ipv4.tcp_dsack", "1"),
+    ("net.ipv4.tcp_reordering", "3"),
+    ("net.ipv4.tcp_congestion_control", "cubic"),
+    ("net.ipv4.tcp_slow_start_after_idle", "0"),
+    ("net.ipv4.tcp_early_retrans", "4"),
+    ("net.ipv4.tcp_recovery", "1"),
+    ("net.ipv4.tcp_tso_win_divisor", "3"),
+    ("net.ipv4.tcp_ecn", "0"),
+    ("net.ipv4.tcp_pacing_ss_ratio", "200"),
+    ("net.ipv4.tcp_pacing_ca_ratio", "120"),
+    ("net.ipv4.tcp_notsent_lowat", "4294967295"),
+    ("net.ipv4.tcp_fastopen", "3"),
+    (
+        "net.ipv4.tcp_fastopen_key",
+        "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4",
+    ),
+    ("net.ipv4.tcp_syncookies", "1"),
+];
+
+/// The steps of a command. With `shell`, everything that a shell can do is left to it, as one piece where possible; without,
+/// files that the command names are read.
+pub(super) fn steps(text: &str, folder: &Path, shell: bool) -> Vec<Step> {
+    let lines = simple_commands(text);
+    let missing = |line: &String| {
+        let words = words(line);
+        words.first().is_some_and(|program| is_missing(program, folder))
+    };
+    if shell && !lines.iter().any(missing) {
+        return vec![Step::Shell(text.to_owned())];
+    }
+    let mut steps = Vec::new();
+    for line in &lines {
+        understand(line, folder, shell, 0, &mut steps);
+    }
+    steps
+}
+
+fn is_missing(program: &str, folder: &Path) -> bool {
+    program.contains('/') && !folder.join(program).exists()
+}
+
+/// The commands of a text, one each: by lines, `;` and `&&`, outside of quotes; without comments, and without what would be done
+/// only when something fails.
+fn simple_commands(text: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut command = String::new();
+    let mut quote = None;
+    let mut depth = 0_u32;
+    let text = text.replace("\\\n", " ");
+    let mut letters = text.chars().peekable();
+    let mut blank = true;
+    while let Some(letter) = letters.next() {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(letter),
+            (None, '(') => depth = depth.saturating_add(1),
+            (None, ')') => depth = depth.saturating_sub(1),
+            (None, '#') if blank => {
+                while letters.next_if(|next| *next != '\n').is_some() {}
+                continue;
+            }
+            (None, '|') if letters.peek() == Some(&'|') => {
+                while letters.next_if(|next| !matches!(next, '\n' | ';')).is_some() {}
+                continue;
+            }
+            (None, '\n' | ';') if depth == 0 => {
+                commands.push(std::mem::take(&mut command));
+                blank = true;
+                continue;
+            }
+            (None, '&') if letters.next_if_eq(&'&').is_some() => {
+                commands.push(std::mem::take(&mut command));
+                blank = true;
+                continue;
+            }
+            _ => {}
+        }
+        blank = letter.is_whitespace();
+        command.push(letter);
+    }
+    commands.push(command);
+    commands
+        .into_iter()
+        .map(|command| command.trim().to_owned())
+        .filter(|command| !command.is_empty())
+        .collect()
+}
+
+/// The words of a command, without quotes, and without where its output goes. `$((…))` is its value.
+fn words(command: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut any = false;
+    let mut quote = None;
+    let mut rest = command;
+    while let Some(letter) = rest.chars().next() {
+        if quote != Some('\'')
+            && let Some(inner) = rest.strip_prefix("$((")
+            && let Some((sum, behind)) = inner.split_once("))")
+            && let Some(value) = arithmetic(sum)
+        {
+            word.push_str(&value.to_string());
+            any = true;
+            rest = behind;
+            continue;
+        }
+        rest = rest.get(letter.len_utf8()..).unwrap_or_default();
+        match quote {
+            Some(open) if letter == open => quote = None,
+            Some(_) => word.push(letter),
+            None if matches!(letter, '"' | '\'') => {
+                quote = Some(letter);
+                any = true;
+            }
+            None if letter.is_whitespace() => {
+                if any {
+                    words.push(std::mem::take(&mut word));
+                    any = false;
+                }
+            }
+            None => {
+                word.push(letter);
+                any = true;
+            }
+        }
+    }
+    if any {
+        words.push(word);
+    }
+    words
+}
+
+/// The deepest that files may name other files.
+const DEEPEST: u32 = 4;
+
+fn understand(command: &str, folder: &Path, shell: bool, depth: u32, steps: &mut Vec<Step>) {
+    let all = words(command);
+    let Some((program, arguments)) = all.split_first() else {
+        return;
+    };
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let base = program.rsplit('/').next().unwrap_or(program);
+    let plain: Vec<&str> = arguments
+        .iter()
+        .copied()
+        .take_while(|word| !word.starts_with(['>', '|', '<']) && !word.starts_with("2>"))
+        .collect();
+    match base {
+        "sysctl" => {
+            let settings = plain.iter().filter(|word| !word.starts_with('-'));
+            for (name, value) in settings.filter_map(|word| word.split_once('=')) {
+                steps.push(sysctl(name, value));
+            }
+        }
+        "echo" => match arguments.iter().position(|word| word.starts_with('>')) {
+            Some(at) => {
+                let target = match arguments.get(at) {
+                    Some(&">") => arguments.get(at.saturating_add(1)).copied(),
+                    Some(joined) => joined.strip_prefix('>'),
+                    None => None,
+                };
+                let value: Vec<&str> = plain.iter().copied().filter(|word| *word != "-n").collect();
+                match target.and_then(|target| target.strip_prefix("/proc/sys/")) {
+                    Some(name) => steps.push(sysctl(name, &value.join(" "))),
+                    None => steps.push(Step::Shell(command.to_owned())),
+                }
+            }
+            None => {}
+        },
+        "set_sysctls.py" => {
+            for (path, value) in plain.iter().filter_map(|word| word.split_once('=')) {
+                let name = path.strip_prefix("/proc/sys/").unwrap_or(path);
+                steps.push(sysctl(name, value));
+            }
+        }
+        "true" | ":" | "wait" | "exit" => {}
+        _ if is_missing(program, folder) && base.starts_with("defaults") => {
+            steps.push(Step::Note(format!(
+                "{program} is not there: the usual settings are made instead"
+            )));
+            steps.extend(DEFAULTS.iter().map(|(name, value)| sysctl(name, value)));
+        }
+        _ if is_missing(program, folder) => {
+            steps.push(Step::Note(format!("{program} is not there: ignored")));
+        }
+        _ if !shell && program.contains('/') && depth < DEEPEST => {
+            match std::fs::read_to_string(folder.join(program)) {
+                Ok(text) => {
+                    for line in simple_commands(&text) {
+                        understand(&line, folder, shell, depth.saturating_add(1), steps);
+                    }
+                }
+                Err(error) => steps.push(Step::Note(format!("{program}: {error}: ignored"))),
+            }
+        }
+        _ => steps.push(Step::Shell(command.to_owned())),
+    }
+}
+
+fn sysctl(name: &str, value: &str) -> Step {
+    Step::Sysctl {
+        name: name.replace('/', "."),
+        value: value.trim_matches(['"', '\'']).to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str, value: &str) -> Step {
+        sysctl(name, value)
+    }
+
+    #[test]
+    fn sysctls_are_understood_in_every_form() {
+        let text = r#"
+# A comment.
+sysctl -q net.ipv4.tcp_sack=0 net.ipv4.tcp_ecn=1
+sysctl -w -q net.ipv4.tcp_rmem="4096 540000 $((15*1024*1024))" > /dev/null 2>&1 || true
+echo 5 > /proc/sys/net/ipv4/tcp_syn_retries; echo -n 1 >/proc/sys/net/ipv4/tcp_fack && true
+./set_sysctls.py /proc/sys/net/ipv4/tcp_fastopen=0x602 \
+  /proc/sys/net/ipv4/tcp_timestamps=0
+./common/other.sh
+"#;
+        assert_eq!(
+            steps(text, Path::new("/nowhere"), true),
+            [
+                set("net.ipv4.tcp_sack", "0"),
+                set("net.ipv4.tcp_ecn", "1"),
+                set("net.ipv4.tcp_rmem", "4096 540000 15728640"),
+                set("net.ipv4.tcp_syn_retries", "5"),
+                set("net.ipv4.tcp_fack", "1"),
+                set("net.ipv4.tcp_fastopen", "0x602"),
+                set("net.ipv4.tcp_timestamps", "0"),
+                Step::Note("./common/other.sh is not there: ignored".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_usual_settings_stand_in_for_a_missing_file() {
+        let steps = steps("../common/defaults.sh\nip link", Path::new("/nowhere"), true);
+        assert_eq!(steps.len(), DEFAULTS.len() + 2);
+        assert_eq!(steps.last(), Some(&Step::Shell("ip link".to_owned())));
+    }
+
+    #[test]
+    fn what_a_shell_can_do_is_left_to_it() {
+        let text = "sysctl -q net.ipv4.tcp_sack=0 && nstat -n | grep x";
+        assert_eq!(
+            steps(text, Path::new("/nowhere"), true),
+            [Step::Shell(text.to_owned())]
+        );
+    }
+
+    #[test]
+    fn files_are_read_where_there_is_no_shell() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.sh"), "#!/bin/sh\nsysctl net.ipv4.tcp_sack=0\n./a.sh\n").unwrap();
+        let steps = steps("./a.sh", folder.path(), false);
+        assert!(steps.len() <= 8, "{steps:?}");
+        assert_eq!(steps.first(), Some(&set("net.ipv4.tcp_sack", "0")));
+    }
+}
