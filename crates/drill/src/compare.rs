@@ -16,13 +16,19 @@ pub(crate) fn compare(
     ip(&expected.ip, &actual.ip)?;
     match (&expected.body, &actual.body) {
         (Body::Tcp(expected), Body::Tcp(actual)) => tcp(expected, actual, stamps),
-        (Body::Udp(expected), Body::Udp(actual)) => same("the length of the datagram", expected, actual),
+        (Body::Udp(expected), Body::Udp(actual)) => {
+            same("the length of the datagram", expected, actual)
+        }
         (Body::Icmp(expected), Body::Icmp(actual)) => icmp(expected, actual),
         _ => Err("the protocol differs".to_owned()),
     }
 }
 
-fn same<T: PartialEq + std::fmt::Display>(what: &str, expected: &T, actual: &T) -> Result<(), String> {
+fn same<T: PartialEq + std::fmt::Display>(
+    what: &str,
+    expected: &T,
+    actual: &T,
+) -> Result<(), String> {
     match expected == actual {
         true => Ok(()),
         false => Err(format!("{what}: expected {expected}, got {actual}")),
@@ -74,13 +80,21 @@ fn ip(expected: &IpInfo, actual: &IpInfo) -> Result<(), String> {
 fn tcp(expected: &Segment, actual: &Segment, stamps: StampTolerance) -> Result<(), String> {
     same("the flags", &expected.flags, &actual.flags)?;
     same("the sequence number", &expected.sequence, &actual.sequence)?;
-    same("the length of the payload", &expected.length, &actual.length)?;
+    same(
+        "the length of the payload",
+        &expected.length,
+        &actual.length,
+    )?;
     said(
         "the acknowledgment number",
         expected.ack.as_ref(),
         actual.ack.as_ref(),
     )?;
-    said("the window", expected.window.as_ref(), actual.window.as_ref())?;
+    said(
+        "the window",
+        expected.window.as_ref(),
+        actual.window.as_ref(),
+    )?;
     said(
         "the urgent pointer",
         expected.urgent.as_ref(),
@@ -98,8 +112,12 @@ fn options(
         return Ok(());
     };
     let whole = || {
-        let list = |options: &[TcpOption]| crate::script::Options(options).to_string();
-        format!("the TCP options: expected {}, got {}", list(expected), list(actual))
+        let list = |options: &[TcpOption]| crate::script::OptionNotation(options).to_string();
+        format!(
+            "the TCP options: expected {}, got {}",
+            list(expected),
+            list(actual)
+        )
     };
     if expected.len() != actual.len() {
         return Err(whole());
@@ -131,7 +149,11 @@ fn options(
 
 fn icmp(expected: &Icmp, actual: &Icmp) -> Result<(), String> {
     same("the ICMP type", &expected.kind, &actual.kind)?;
-    said("the ICMP code", expected.code.as_ref(), actual.code.as_ref())?;
+    said(
+        "the ICMP code",
+        expected.code.as_ref(),
+        actual.code.as_ref(),
+    )?;
     said("the MTU", expected.mtu.as_ref(), actual.mtu.as_ref())?;
     said("the identifier", expected.id.as_ref(), actual.id.as_ref())?;
     match (&expected.echoed, &actual.echoed) {

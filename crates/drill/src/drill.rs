@@ -168,9 +168,15 @@ fn run_prepared(
         ("CMSG_LEVEL_IP", "SOL_IP", "SOL_IPV6"),
         ("CMSG_TYPE_RECVERR", "IP_RECVERR", "IPV6_RECVERR"),
     ] {
-        let value = if version == crate::IpVersion::V4 { v4 } else { v6 };
+        let value = if version == crate::IpVersion::V4 {
+            v4
+        } else {
+            v6
+        };
         let defines = &mut prepared.script.defines;
-        defines.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        defines
+            .entry(name.to_owned())
+            .or_insert_with(|| value.to_owned());
     }
     if prepared.options.dry_run {
         return Ok(0.0);
@@ -201,7 +207,9 @@ fn run_prepared(
                     ended
                 }
                 Ok(Err(failure)) => Err(failure),
-                Err(_) => Err(broken(WorldError("the thread of the script panicked".to_owned()))),
+                Err(_) => Err(broken(WorldError(
+                    "the thread of the script panicked".to_owned(),
+                ))),
             }
         }
     }

@@ -201,15 +201,18 @@ impl Flows {
                 .get(*index)
                 .is_some_and(|flow| flow.protocol == protocol)
         });
-        let state = current.and_then(|index| self.all.get(index)).map(|flow| flow.state);
+        let state = current
+            .and_then(|index| self.all.get(index))
+            .map(|flow| flow.state);
         match (current, state) {
             (Some(index), Some(State::Open | State::Connecting)) => index,
             (Some(index), Some(State::Listening)) => self.child(index),
             // Made, and not used yet: a listener from before it may be meant.
             (index, _) => {
-                let listener = self.all.iter().rposition(|flow| {
-                    flow.state == State::Listening && flow.protocol == protocol
-                });
+                let listener = self
+                    .all
+                    .iter()
+                    .rposition(|flow| flow.state == State::Listening && flow.protocol == protocol);
                 match (listener, index) {
                     (Some(listener), _) if protocol == TCP => self.child(listener),
                     (_, Some(index)) => self.open(index),
@@ -280,10 +283,9 @@ impl Flows {
                 let Some(quoted) = live.quoted else {
                     return self.current;
                 };
-                return self
-                    .all
-                    .iter()
-                    .rposition(|flow| flow.local == quoted.destination && flow.remote == quoted.source);
+                return self.all.iter().rposition(|flow| {
+                    flow.local == quoted.destination && flow.remote == quoted.source
+                });
             }
         };
         let exact = self.all.iter().rposition(|flow| {
@@ -294,9 +296,7 @@ impl Flows {
             return exact;
         }
         let begins = match &live.packet.body {
-            Body::Tcp(segment) => {
-                segment.flags.has(Flags::SYN) && !segment.flags.has(Flags::ACK)
-            }
+            Body::Tcp(segment) => segment.flags.has(Flags::SYN) && !segment.flags.has(Flags::ACK),
             _ => true,
         };
         let index = self.all.iter().rposition(|flow| {

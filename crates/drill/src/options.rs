@@ -153,10 +153,16 @@ fn apply(resolved: &mut Options, option: &ScriptOption) -> Result<bool, String> 
         "ip_version" | "define" | "D" => {}
         "local_ip" => resolved.local_ip = number(option, "an IP address")?,
         "remote_ip" => {
-            let address = option.value.split_once('/').map_or(option.value.as_str(), |(ip, _)| ip);
-            resolved.remote_ip = address
-                .parse()
-                .map_err(|_| format!("remote_ip: expected an IP address, found `{}`", option.value))?;
+            let address = option
+                .value
+                .split_once('/')
+                .map_or(option.value.as_str(), |(ip, _)| ip);
+            resolved.remote_ip = address.parse().map_err(|_| {
+                format!(
+                    "remote_ip: expected an IP address, found `{}`",
+                    option.value
+                )
+            })?;
         }
         "gateway_ip" => resolved.gateway_ip = number(option, "an IP address")?,
         "netmask_ip" => resolved.prefix = prefix(option)?,
@@ -258,6 +264,9 @@ mod tests {
         );
         assert_eq!(wrong("mtu", "x").0, 3);
         assert!(wrong("netmask_ip", "255.0.255.0").1.contains("is no mask"));
-        assert_eq!(wrong("local_ip", "::1").1, "local_ip: ::1 is no IPv4 address");
+        assert_eq!(
+            wrong("local_ip", "::1").1,
+            "local_ip: ::1 is no IPv4 address"
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Reads scripts.
 
 mod call;
-mod options;
 mod cursor;
+mod options;
 mod packet;
 
 use std::time::Duration;
@@ -171,8 +171,16 @@ pub(crate) fn seconds(text: &str) -> Option<Duration> {
     if !digits(whole) || !digits(fraction) {
         return None;
     }
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let nanos: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let whole: u64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
+    let nanos: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
     // A year: beyond it nobody waits, and sums cannot overflow.
     (whole <= 31_536_000).then(|| Duration::new(whole, nanos.parse().unwrap_or(0)))
 }

@@ -98,7 +98,9 @@ impl<'a> Runner<'a> {
                 self.previous = Moment::at(now);
             }
             self.look_at_pending()?;
-            let happened = self.event(event).map_err(|message| self.failure(event.line, message))?;
+            let happened = self
+                .event(event)
+                .map_err(|message| self.failure(event.line, message))?;
             if let Some(moment) = happened {
                 self.previous = moment;
             }

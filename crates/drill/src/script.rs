@@ -8,9 +8,10 @@ use std::time::Duration;
 
 pub use expression::{Expression, Operator};
 pub use packet::{
-    AccEcn, Body, Direction, Ecn, Echoed, Flags, Icmp, IpInfo, OptionList, Packet, Ports, SackBlock,
-    Segment, TcpOption, TypeOfService,
+    AccEcn, Body, Direction, Echoed, Ecn, Flags, Icmp, IpInfo, OptionList, Packet, Ports,
+    SackBlock, Segment, TcpOption, TypeOfService,
 };
+pub(crate) use print::Options as OptionNotation;
 
 use crate::parse::Defines;
 use crate::snippet::Snippet;

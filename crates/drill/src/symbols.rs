@@ -120,7 +120,10 @@ const ERRORS: &[(&str, i32)] = &[
 ];
 
 /// Sorted by name.
-#[expect(clippy::unnecessary_cast, reason = "their types differ between C libraries")]
+#[expect(
+    clippy::unnecessary_cast,
+    reason = "their types differ between C libraries"
+)]
 const SYMBOLS: &[(&str, i64)] = &[
     ("AF_INET", libc::AF_INET as i64),
     ("AF_INET6", libc::AF_INET6 as i64),
@@ -183,7 +186,10 @@ const SYMBOLS: &[(&str, i64)] = &[
     ("IPV6_TRANSPARENT", libc::IPV6_TRANSPARENT as i64),
     ("IPV6_UNICAST_HOPS", libc::IPV6_UNICAST_HOPS as i64),
     ("IPV6_V6ONLY", libc::IPV6_V6ONLY as i64),
-    ("IP_BIND_ADDRESS_NO_PORT", libc::IP_BIND_ADDRESS_NO_PORT as i64),
+    (
+        "IP_BIND_ADDRESS_NO_PORT",
+        libc::IP_BIND_ADDRESS_NO_PORT as i64,
+    ),
     ("IP_CHECKSUM", 23),
     ("IP_FREEBIND", libc::IP_FREEBIND as i64),
     ("IP_HDRINCL", libc::IP_HDRINCL as i64),
@@ -270,24 +276,63 @@ const SYMBOLS: &[(&str, i64)] = &[
     ("SOCK_RAW", libc::SOCK_RAW as i64),
     ("SOCK_STREAM", libc::SOCK_STREAM as i64),
     ("SOF_TIMESTAMPING_BIND_PHC", 0x8000),
-    ("SOF_TIMESTAMPING_OPT_CMSG", libc::SOF_TIMESTAMPING_OPT_CMSG as i64),
-    ("SOF_TIMESTAMPING_OPT_ID", libc::SOF_TIMESTAMPING_OPT_ID as i64),
+    (
+        "SOF_TIMESTAMPING_OPT_CMSG",
+        libc::SOF_TIMESTAMPING_OPT_CMSG as i64,
+    ),
+    (
+        "SOF_TIMESTAMPING_OPT_ID",
+        libc::SOF_TIMESTAMPING_OPT_ID as i64,
+    ),
     ("SOF_TIMESTAMPING_OPT_ID_TCP", 0x10000),
     ("SOF_TIMESTAMPING_OPT_PKTINFO", 8192),
     ("SOF_TIMESTAMPING_OPT_RX_FILTER", 0x20000),
-    ("SOF_TIMESTAMPING_OPT_STATS", libc::SOF_TIMESTAMPING_OPT_STATS as i64),
-    ("SOF_TIMESTAMPING_OPT_TSONLY", libc::SOF_TIMESTAMPING_OPT_TSONLY as i64),
+    (
+        "SOF_TIMESTAMPING_OPT_STATS",
+        libc::SOF_TIMESTAMPING_OPT_STATS as i64,
+    ),
+    (
+        "SOF_TIMESTAMPING_OPT_TSONLY",
+        libc::SOF_TIMESTAMPING_OPT_TSONLY as i64,
+    ),
     ("SOF_TIMESTAMPING_OPT_TX_SWHW", 0x4000),
-    ("SOF_TIMESTAMPING_RAW_HARDWARE", libc::SOF_TIMESTAMPING_RAW_HARDWARE as i64),
-    ("SOF_TIMESTAMPING_RX_HARDWARE", libc::SOF_TIMESTAMPING_RX_HARDWARE as i64),
-    ("SOF_TIMESTAMPING_RX_SOFTWARE", libc::SOF_TIMESTAMPING_RX_SOFTWARE as i64),
-    ("SOF_TIMESTAMPING_SOFTWARE", libc::SOF_TIMESTAMPING_SOFTWARE as i64),
-    ("SOF_TIMESTAMPING_SYS_HARDWARE", libc::SOF_TIMESTAMPING_SYS_HARDWARE as i64),
-    ("SOF_TIMESTAMPING_TX_ACK", libc::SOF_TIMESTAMPING_TX_ACK as i64),
+    (
+        "SOF_TIMESTAMPING_RAW_HARDWARE",
+        libc::SOF_TIMESTAMPING_RAW_HARDWARE as i64,
+    ),
+    (
+        "SOF_TIMESTAMPING_RX_HARDWARE",
+        libc::SOF_TIMESTAMPING_RX_HARDWARE as i64,
+    ),
+    (
+        "SOF_TIMESTAMPING_RX_SOFTWARE",
+        libc::SOF_TIMESTAMPING_RX_SOFTWARE as i64,
+    ),
+    (
+        "SOF_TIMESTAMPING_SOFTWARE",
+        libc::SOF_TIMESTAMPING_SOFTWARE as i64,
+    ),
+    (
+        "SOF_TIMESTAMPING_SYS_HARDWARE",
+        libc::SOF_TIMESTAMPING_SYS_HARDWARE as i64,
+    ),
+    (
+        "SOF_TIMESTAMPING_TX_ACK",
+        libc::SOF_TIMESTAMPING_TX_ACK as i64,
+    ),
     ("SOF_TIMESTAMPING_TX_COMPLETION", 0x40000),
-    ("SOF_TIMESTAMPING_TX_HARDWARE", libc::SOF_TIMESTAMPING_TX_HARDWARE as i64),
-    ("SOF_TIMESTAMPING_TX_SCHED", libc::SOF_TIMESTAMPING_TX_SCHED as i64),
-    ("SOF_TIMESTAMPING_TX_SOFTWARE", libc::SOF_TIMESTAMPING_TX_SOFTWARE as i64),
+    (
+        "SOF_TIMESTAMPING_TX_HARDWARE",
+        libc::SOF_TIMESTAMPING_TX_HARDWARE as i64,
+    ),
+    (
+        "SOF_TIMESTAMPING_TX_SCHED",
+        libc::SOF_TIMESTAMPING_TX_SCHED as i64,
+    ),
+    (
+        "SOF_TIMESTAMPING_TX_SOFTWARE",
+        libc::SOF_TIMESTAMPING_TX_SOFTWARE as i64,
+    ),
     ("SOL_IP", libc::SOL_IP as i64),
     ("SOL_IPV6", libc::SOL_IPV6 as i64),
     ("SOL_SOCKET", libc::SOL_SOCKET as i64),
@@ -381,7 +426,10 @@ const SYMBOLS: &[(&str, i64)] = &[
     ("TCP_FASTOPEN", libc::TCP_FASTOPEN as i64),
     ("TCP_FASTOPEN_CONNECT", libc::TCP_FASTOPEN_CONNECT as i64),
     ("TCP_FASTOPEN_KEY", libc::TCP_FASTOPEN_KEY as i64),
-    ("TCP_FASTOPEN_NO_COOKIE", libc::TCP_FASTOPEN_NO_COOKIE as i64),
+    (
+        "TCP_FASTOPEN_NO_COOKIE",
+        libc::TCP_FASTOPEN_NO_COOKIE as i64,
+    ),
     ("TCP_FIN_WAIT1", 4),
     ("TCP_FIN_WAIT2", 5),
     ("TCP_INFINITE_SSTHRESH", 0x7fffffff),
@@ -417,7 +465,10 @@ const SYMBOLS: &[(&str, i64)] = &[
     ("TCP_SYN_RECV", 3),
     ("TCP_SYN_SENT", 2),
     ("TCP_THIN_DUPACK", libc::TCP_THIN_DUPACK as i64),
-    ("TCP_THIN_LINEAR_TIMEOUTS", libc::TCP_THIN_LINEAR_TIMEOUTS as i64),
+    (
+        "TCP_THIN_LINEAR_TIMEOUTS",
+        libc::TCP_THIN_LINEAR_TIMEOUTS as i64,
+    ),
     ("TCP_TIMESTAMP", libc::TCP_TIMESTAMP as i64),
     ("TCP_TIME_WAIT", 6),
     ("TCP_TX_DELAY", 37),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// The values of a connection, by name.
-pub type TcpInfo = BTreeMap<&'static str, i64>;
+pub(crate) type TcpInfo = BTreeMap<&'static str, i64>;
 
 /// The fields behind the first eight bytes, in order, with their sizes; each is aligned to its size.
 const FIELDS: &[(usize, &[&str])] = &[
@@ -114,7 +114,11 @@ pub(crate) fn read(bytes: &[u8]) -> TcpInfo {
     let value = |offset: usize, size: usize| -> Option<i64> {
         let bytes = bytes.get(offset..offset.checked_add(size)?)?;
         let mut wide = [0; 8];
-        let padding = if cfg!(target_endian = "little") { 0 } else { 8 - size };
+        let padding = if cfg!(target_endian = "little") {
+            0
+        } else {
+            8 - size
+        };
         wide.get_mut(padding..padding.checked_add(size)?)?
             .copy_from_slice(bytes);
         // What does not fit means "no limit".
@@ -178,7 +182,10 @@ mod tests {
         for (name, value) in expected {
             assert_eq!(info.get(name), Some(&value), "{name}");
         }
-        assert_eq!(info.values().filter(|value| **value != 0).count(), expected.len());
+        assert_eq!(
+            info.values().filter(|value| **value != 0).count(),
+            expected.len()
+        );
         assert_eq!(read(&bytes[..104]).get("tcpi_pacing_rate"), None);
     }
 }

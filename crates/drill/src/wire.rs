@@ -7,7 +7,7 @@ mod read;
 
 use std::net::{IpAddr, SocketAddr};
 
-pub(crate) use build::{BuildError, build};
+pub(crate) use build::build;
 pub(crate) use read::{Live, read};
 
 /// TCP's, UDP's, ICMP's and ICMPv6's number in IP headers.

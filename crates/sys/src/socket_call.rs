@@ -48,13 +48,8 @@ pub fn socket(domain: i32, kind: i32, protocol: i32) -> Result<OwnedFd> {
 /// As the call.
 pub fn bind(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
     // SAFETY: the kernel reads so many bytes as the slice has, and copies them before it looks at them.
-    let result = unsafe {
-        libc::bind(
-            socket.as_raw_fd(),
-            address.as_ptr().cast(),
-            length(address),
-        )
-    };
+    let result =
+        unsafe { libc::bind(socket.as_raw_fd(), address.as_ptr().cast(), length(address)) };
     check(result).map(drop)
 }
 
@@ -64,13 +59,8 @@ pub fn bind(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
 /// As the call.
 pub fn connect(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
     // SAFETY: as in `bind`.
-    let result = unsafe {
-        libc::connect(
-            socket.as_raw_fd(),
-            address.as_ptr().cast(),
-            length(address),
-        )
-    };
+    let result =
+        unsafe { libc::connect(socket.as_raw_fd(), address.as_ptr().cast(), length(address)) };
     check(result).map(drop)
 }
 
@@ -408,9 +398,8 @@ pub fn epoll_wait(epoll: BorrowedFd<'_>, most: i32, timeout: i32) -> Result<Vec<
     // What is out of range is the kernel's to refuse; it does so before it writes.
     let most = if room == 0 { most } else { room as libc::c_int };
     // SAFETY: the kernel writes at most `most` entries, which the vector has, or refuses where `most` is not positive.
-    let count = check(unsafe {
-        libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), most, timeout)
-    })?;
+    let count =
+        check(unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), most, timeout) })?;
     events.truncate(usize::try_from(count).unwrap_or(0));
     Ok(events
         .into_iter()
@@ -456,10 +445,7 @@ mod tests {
             ..Outgoing::default()
         };
         assert_eq!(send_message(socket.as_fd(), sent).unwrap(), 3);
-        assert_eq!(
-            control_integer(socket.as_fd(), 0x541b, 0).unwrap(),
-            (0, 3)
-        );
+        assert_eq!(control_integer(socket.as_fd(), 0x541b, 0).unwrap(), (0, 3));
         let mut polled = [(socket.as_fd(), libc::POLLIN, 0)];
         assert_eq!(poll(&mut polled, 0).unwrap(), 1);
         assert_eq!(polled[0].2, libc::POLLIN);
@@ -478,7 +464,12 @@ mod tests {
         assert_eq!(errno(shutdown(borrowed, 7)), Some(libc::EINVAL));
         assert_eq!(errno(accept(borrowed, 0)), Some(libc::EINVAL));
         assert_eq!(
-            errno(set_option(borrowed, libc::SOL_SOCKET, libc::SO_REUSEADDR, &[1])),
+            errno(set_option(
+                borrowed,
+                libc::SOL_SOCKET,
+                libc::SO_REUSEADDR,
+                &[1]
+            )),
             Some(libc::EINVAL)
         );
     }
@@ -494,9 +485,18 @@ mod tests {
                 Some(libc::EOPNOTSUPP)
             );
         }
-        set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, &[1, 0, 0, 0]).unwrap();
+        set_option(
+            socket.as_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_REUSEADDR,
+            &[1, 0, 0, 0],
+        )
+        .unwrap();
         let name = libc::SO_REUSEADDR;
-        assert_eq!(option(socket.as_fd(), libc::SOL_SOCKET, name, &mut value[..4]).unwrap(), 4);
+        assert_eq!(
+            option(socket.as_fd(), libc::SOL_SOCKET, name, &mut value[..4]).unwrap(),
+            4
+        );
         assert_eq!(value[0], 1);
         assert_eq!(
             errno(file_control(socket.as_fd(), libc::F_DUPFD, 0)),
@@ -509,7 +509,14 @@ mod tests {
         let socket = super::socket(libc::AF_INET, libc::SOCK_DGRAM, 0).unwrap();
         let epoll = epoll_create(0).unwrap();
         let events = libc::EPOLLOUT as u32;
-        epoll_control(epoll.as_fd(), libc::EPOLL_CTL_ADD, socket.as_fd(), events, 77).unwrap();
+        epoll_control(
+            epoll.as_fd(),
+            libc::EPOLL_CTL_ADD,
+            socket.as_fd(),
+            events,
+            77,
+        )
+        .unwrap();
         assert_eq!(epoll_wait(epoll.as_fd(), 4, 0).unwrap(), [(events, 77)]);
         assert_eq!(errno(epoll_wait(epoll.as_fd(), 0, 0)), Some(libc::EINVAL));
     }

@@ -78,7 +78,8 @@ pub(super) fn argument(
         Expression::Word(word) if word == "NULL" => Ok(Vec::new()),
         other => {
             let family = arguments.integer_of(other)?;
-            let family = u16::try_from(family).map_err(|_| format!("{family} is no address family"))?;
+            let family =
+                u16::try_from(family).map_err(|_| format!("{family} is no address family"))?;
             let mut bytes = family.to_ne_bytes().to_vec();
             bytes.resize(16, 0);
             Ok(bytes)
@@ -131,7 +132,11 @@ fn structure(
         }
     }
     let family = family.ok_or("an address has an sa_family")?;
-    let version = if family == i64::from(INET6) { IpVersion::V6 } else { IpVersion::V4 };
+    let version = if family == i64::from(INET6) {
+        IpVersion::V6
+    } else {
+        IpVersion::V4
+    };
     let ip = ip.unwrap_or(match version {
         IpVersion::V6 => Ipv6Addr::UNSPECIFIED.into(),
         _ => Ipv4Addr::UNSPECIFIED.into(),

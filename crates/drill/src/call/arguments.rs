@@ -125,8 +125,9 @@ pub(crate) fn integer(expression: &Expression, defines: &Defines) -> Result<i64,
     match expression {
         Expression::Integer(value) => Ok(*value),
         Expression::Hex(value) => Ok(value.cast_signed()),
-        Expression::Word(word) => symbols::value(word, defines)
-            .ok_or_else(|| format!("`{word}` is no symbol that is known; -D {word}=VALUE defines it")),
+        Expression::Word(word) => symbols::value(word, defines).ok_or_else(|| {
+            format!("`{word}` is no symbol that is known; -D {word}=VALUE defines it")
+        }),
         Expression::Not(inner) => Ok(!again(inner)?),
         Expression::Negative(inner) => Ok(again(inner)?.saturating_neg()),
         Expression::Binary(operator, left, right) => operator

@@ -16,14 +16,17 @@ pub(super) fn bytes(arguments: &Arguments<'_>, items: &[Expression]) -> Result<V
     for item in items {
         let message = fields(item)?;
         let number = |name: &str| {
-            let value = field(message, name).ok_or_else(|| format!("a control message has {name}"))?;
+            let value =
+                field(message, name).ok_or_else(|| format!("a control message has {name}"))?;
             arguments.small::<i32>(value)
         };
         let (level, kind) = (number("cmsg_level")?, number("cmsg_type")?);
         let value = field(message, "cmsg_data").ok_or("a control message has cmsg_data")?;
         let data = match (level, kind) {
             // UDP_SEGMENT takes 16 bits, SCM_TXTIME 64.
-            (libc::SOL_UDP, libc::UDP_SEGMENT) => arguments.small::<u16>(value)?.to_ne_bytes().to_vec(),
+            (libc::SOL_UDP, libc::UDP_SEGMENT) => {
+                arguments.small::<u16>(value)?.to_ne_bytes().to_vec()
+            }
             (libc::SOL_SOCKET, libc::SCM_TXTIME) => {
                 arguments.integer_of(value)?.to_ne_bytes().to_vec()
             }
@@ -47,13 +50,17 @@ pub(crate) fn read(bytes: &[u8]) -> Vec<(i32, i32, &[u8])> {
         let length = length.try_into().map_or(0, usize::from_ne_bytes);
         let int = |offset: usize| {
             let bytes = kinds.get(offset..offset + 4);
-            bytes.and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_ne_bytes)
+            bytes
+                .and_then(|bytes| bytes.try_into().ok())
+                .map_or(0, i32::from_ne_bytes)
         };
         let Some(data) = rest.get(HEADER..length) else {
             break;
         };
         messages.push((int(0), int(4), data));
-        rest = rest.get(length.next_multiple_of(WORD)..).unwrap_or_default();
+        rest = rest
+            .get(length.next_multiple_of(WORD)..)
+            .unwrap_or_default();
     }
     messages
 }
@@ -87,11 +94,14 @@ pub(super) fn verify(
     for (item, (level, kind, data)) in expected.iter().zip(messages) {
         let message = fields(item)?;
         for (name, actual) in [("cmsg_level", level), ("cmsg_type", kind)] {
-            if let Some(value) = field(message, name).filter(|value| **value != Expression::Ellipsis)
+            if let Some(value) =
+                field(message, name).filter(|value| **value != Expression::Ellipsis)
             {
                 let expected = arguments.small::<i32>(value)?;
                 if expected != actual {
-                    return Err(format!("{name}: expected {value} ({expected}), got {actual}"));
+                    return Err(format!(
+                        "{name}: expected {value} ({expected}), got {actual}"
+                    ));
                 }
             }
         }
@@ -116,7 +126,11 @@ fn verify_data(
         }
         Expression::Structure(fields) => return verify_error(arguments, fields, data),
         Expression::Text(text, begun) => {
-            let same = if *begun { data.starts_with(text) } else { data == text };
+            let same = if *begun {
+                data.starts_with(text)
+            } else {
+                data == text
+            };
             return match same {
                 true => Ok(()),
                 false => Err(format!(
@@ -136,7 +150,9 @@ fn verify_data(
 
 /// A number of so many bytes.
 fn number(data: &[u8], offset: usize, size: usize) -> i64 {
-    let bytes = data.get(offset..offset.saturating_add(size)).unwrap_or_default();
+    let bytes = data
+        .get(offset..offset.saturating_add(size))
+        .unwrap_or_default();
     match *bytes {
         [a] => i64::from(a),
         [a, b] => i64::from(u16::from_ne_bytes([a, b])),
@@ -170,7 +186,9 @@ fn verify_time(
         .ok_or("the control message has no time")?;
     match actual.abs_diff(expected) <= clock.tolerance {
         true => Ok(()),
-        false => Err(format!("the time stamp: expected {expected:?}, got {actual:?}")),
+        false => Err(format!(
+            "the time stamp: expected {expected:?}, got {actual:?}"
+        )),
     }
 }
 
@@ -202,7 +220,9 @@ fn verify_error(
         let actual = number(data, offset, size);
         if expected != actual {
             let name = name.as_deref().unwrap_or_default();
-            return Err(format!("{name}: expected {value} ({expected}), got {actual}"));
+            return Err(format!(
+                "{name}: expected {value} ({expected}), got {actual}"
+            ));
         }
     }
     Ok(())

@@ -51,7 +51,11 @@ fn connection(
     Ok(match arguments.call.name.as_str() {
         "socket" => {
             count(&[3])?;
-            let family = if version == IpVersion::V4 { libc::AF_INET } else { libc::AF_INET6 };
+            let family = if version == IpVersion::V4 {
+                libc::AF_INET
+            } else {
+                libc::AF_INET6
+            };
             Call::Socket {
                 domain: arguments.int_or(0, family)?,
                 kind: arguments.int(1)?,
@@ -170,7 +174,11 @@ fn send(
         let data = |(data, length)| arguments.data(data, length);
         pieces.into_iter().map(data).collect()
     };
-    let one = || Ok::<_, String>(vec![arguments.data(arguments.get(1)?, arguments.length(2)?)?]);
+    let one = || {
+        Ok::<_, String>(vec![
+            arguments.data(arguments.get(1)?, arguments.length(2)?)?,
+        ])
+    };
     Ok(match arguments.call.name.as_str() {
         "write" => {
             arguments.count(&[3])?;
@@ -244,7 +252,9 @@ pub(super) fn field<'a>(
     fields: &'a [(Option<String>, Expression)],
     name: &str,
 ) -> Option<&'a Expression> {
-    let found = fields.iter().find(|(known, _)| known.as_deref() == Some(name));
+    let found = fields
+        .iter()
+        .find(|(known, _)| known.as_deref() == Some(name));
     found.map(|(_, value)| value)
 }
 
@@ -294,8 +304,10 @@ pub(super) fn option_value(
     match value {
         Expression::Text(text, _) => Ok(text.clone()),
         Expression::List(items) => {
-            let values: Result<Vec<_>, String> =
-                items.iter().map(|item| option_value(arguments, item)).collect();
+            let values: Result<Vec<_>, String> = items
+                .iter()
+                .map(|item| option_value(arguments, item))
+                .collect();
             Ok(values?.concat())
         }
         Expression::Structure(fields) => {
@@ -331,7 +343,9 @@ pub(super) fn option_value(
 }
 
 /// The structures of `poll` and `epoll_wait`: one, or a list of them.
-pub(super) fn structures(value: &Expression) -> Result<Vec<&[(Option<String>, Expression)]>, String> {
+pub(super) fn structures(
+    value: &Expression,
+) -> Result<Vec<&[(Option<String>, Expression)]>, String> {
     match value {
         Expression::List(items) => items.iter().map(fields).collect(),
         Expression::Ellipsis => Ok(Vec::new()),

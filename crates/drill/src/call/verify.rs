@@ -60,21 +60,24 @@ fn result(arguments: &Arguments<'_>, outcome: &Outcome) -> Result<(), String> {
     if same && same_error {
         return Ok(());
     }
-    let note = call.errno.as_ref().map_or(String::new(), |name| format!(" {name}"));
+    let note = call
+        .errno
+        .as_ref()
+        .map_or(String::new(), |name| format!(" {name}"));
     Err(format!("expected {}{note}, got {}", call.result, actual()))
 }
 
-fn output(
-    arguments: &Arguments<'_>,
-    outcome: &Outcome,
-    clock: &Clock<'_>,
-) -> Result<(), String> {
+fn output(arguments: &Arguments<'_>, outcome: &Outcome, clock: &Clock<'_>) -> Result<(), String> {
     let call = arguments.call;
     match &outcome.output {
         Output::None | Output::Pipe(..) => Ok(()),
         Output::Integer(actual) => match call.arguments.get(2) {
             None | Some(Expression::Ellipsis) => Ok(()),
-            Some(value) => same_number("the value", arguments.integer_of(value)?, i64::from(*actual)),
+            Some(value) => same_number(
+                "the value",
+                arguments.integer_of(value)?,
+                i64::from(*actual),
+            ),
         },
         Output::Address(bytes) => match call.arguments.get(1) {
             Some(Expression::Structure(_)) => {
@@ -84,7 +87,9 @@ fn output(
                 let (expected, actual) = (super::endpoint(&expected), super::endpoint(bytes));
                 match expected == actual {
                     true => Ok(()),
-                    false => Err(format!("the address: expected {expected:?}, got {actual:?}")),
+                    false => Err(format!(
+                        "the address: expected {expected:?}, got {actual:?}"
+                    )),
                 }
             }
             _ => Ok(()),
@@ -162,7 +167,10 @@ fn option(arguments: &Arguments<'_>, actual: &[u8]) -> Result<(), String> {
         }
     }
     let text = |text: &[u8]| {
-        let end = actual.iter().position(|byte| *byte == 0).unwrap_or(actual.len());
+        let end = actual
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(actual.len());
         match actual.get(..end) == Some(text) {
             true => Ok(()),
             false => Err(format!(
@@ -193,7 +201,10 @@ fn option(arguments: &Arguments<'_>, actual: &[u8]) -> Result<(), String> {
         .filter_map(|four| four.try_into().ok().map(i32::from_ne_bytes))
         .map(|value| value.to_string())
         .collect();
-    Err(format!("the value: expected {value}, got [{}]", ints.join(", ")))
+    Err(format!(
+        "the value: expected {value}, got [{}]",
+        ints.join(", ")
+    ))
 }
 
 /// What was read, with flags and control messages where the script names them.
@@ -237,7 +248,11 @@ fn same_data(expected: &Expression, data: &[u8]) -> Result<(), String> {
     let Expression::Text(text, begun) = expected else {
         return Ok(());
     };
-    let same = if *begun { data.starts_with(text) } else { data == text };
+    let same = if *begun {
+        data.starts_with(text)
+    } else {
+        data == text
+    };
     match same {
         true => Ok(()),
         false => Err(format!(

@@ -76,10 +76,7 @@ impl<'a> Cursor<'a> {
 
     /// Goes on by so many bytes, counting lines.
     fn take(&mut self, bytes: usize) -> &'a str {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(bytes)
-            .unwrap_or((self.rest, ""));
+        let (taken, rest) = self.rest.split_at_checked(bytes).unwrap_or((self.rest, ""));
         let lines = taken.bytes().filter(|byte| *byte == b'\n').count();
         self.line = self
             .line
@@ -209,9 +206,7 @@ impl<'a> Cursor<'a> {
         let mut end = digits(rest);
         let fraction = rest.get(end..).and_then(|rest| rest.strip_prefix('.'));
         if let Some(fraction) = fraction.filter(|fraction| !fraction.starts_with("..")) {
-            end = end
-                .saturating_add(1)
-                .saturating_add(digits(fraction));
+            end = end.saturating_add(1).saturating_add(digits(fraction));
         }
         let text = rest.get(..end).unwrap_or_default();
         let Some(time) = super::seconds(text) else {

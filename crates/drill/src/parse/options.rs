@@ -24,7 +24,8 @@ pub(super) fn option_list(cursor: &mut Cursor<'_>) -> Result<OptionList, ParseEr
 
 fn option(cursor: &mut Cursor<'_>) -> Result<TcpOption, ParseError> {
     let before = cursor.clone();
-    let what = "a TCP option: nop, eol, mss, wscale, sackOK, sack, TS, FO, FOEXP, md5, ECN, opt, or `...`";
+    let what =
+        "a TCP option: nop, eol, mss, wscale, sackOK, sack, TS, FO, FOEXP, md5, ECN, opt, or `...`";
     Ok(match cursor.word(what)? {
         "nop" => TcpOption::Nop,
         "eol" => TcpOption::Eol,
@@ -72,7 +73,11 @@ fn data(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, ParseError> {
     let word = cursor.until(&[',', '>'])?;
     let digits = cursor.defined(word).unwrap_or(word);
     let digits = digits.strip_prefix("0x").unwrap_or(digits);
-    let nibble = |digit: char| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let nibble = |digit: char| {
+        digit
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     let nibbles: Option<Vec<u8>> = digits.chars().map(nibble).collect();
     match nibbles {
         Some(nibbles) if nibbles.len().is_multiple_of(2) && nibbles.len() <= 76 => Ok(nibbles

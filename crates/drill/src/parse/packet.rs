@@ -3,7 +3,7 @@
 use super::options::option_list;
 use super::{Cursor, ParseError};
 use crate::script::{
-    Body, Direction, Ecn, Echoed, Flags, Icmp, IpInfo, Packet, Ports, Segment, TypeOfService,
+    Body, Direction, Echoed, Ecn, Flags, Icmp, IpInfo, Packet, Ports, Segment, TypeOfService,
 };
 
 /// `<` or `>`, what is said of the IP header, and the packet.
@@ -17,7 +17,10 @@ pub(super) fn packet(cursor: &mut Cursor<'_>) -> Result<Packet, ParseError> {
     };
     let ip = ip_info(cursor)?;
     let word = cursor.peek_word()?;
-    if matches!(word, "ipv4" | "ipv6" | "gre" | "mpls" | "psp" | "ah" | "esp") {
+    if matches!(
+        word,
+        "ipv4" | "ipv6" | "gre" | "mpls" | "psp" | "ah" | "esp"
+    ) {
         return Err(cursor.error(format!(
             "packets inside of other packets (`{word}`) are not among what this interpreter can do"
         )));
@@ -135,7 +138,8 @@ fn segment(cursor: &mut Cursor<'_>) -> Result<Segment, ParseError> {
 fn flags(cursor: &mut Cursor<'_>) -> Result<Flags, ParseError> {
     let before = cursor.clone();
     let word = cursor.until(&[])?;
-    let wrong = || before.expected("TCP flags: letters of `FSRP.UEWA`, a digit for ACE, or `-` for none");
+    let wrong =
+        || before.expected("TCP flags: letters of `FSRP.UEWA`, a digit for ACE, or `-` for none");
     if word == "-" {
         return Ok(Flags::default());
     }

@@ -110,7 +110,10 @@ fn flags_and_their_accurate_ecn_digit() {
     assert_eq!(flags("-"), Flags::default());
     assert_eq!(
         flags("FRPU"),
-        Flags::FIN.with(Flags::RST).with(Flags::PSH).with(Flags::URG)
+        Flags::FIN
+            .with(Flags::RST)
+            .with(Flags::PSH)
+            .with(Flags::URG)
     );
 }
 
@@ -185,10 +188,8 @@ fn tcp_option() -> impl Strategy<Value = TcpOption> {
         bytes().prop_map(TcpOption::FastOpen),
         bytes().prop_map(TcpOption::FastOpenExperimental),
         any::<Option<[u8; 16]>>().prop_map(TcpOption::Md5),
-        (0..0x100_0000_u32).prop_map(|value| TcpOption::AccEcn(vec![
-            (AccEcn::Ect0, value),
-            (AccEcn::Ce, 3)
-        ])),
+        (0..0x100_0000_u32)
+            .prop_map(|value| TcpOption::AccEcn(vec![(AccEcn::Ect0, value), (AccEcn::Ce, 3)])),
         (any::<u8>(), bytes()).prop_map(|(kind, data)| TcpOption::Other(kind, data)),
     ]
 }
@@ -206,19 +207,21 @@ fn packet() -> impl Strategy<Value = Packet> {
         any::<Option<u32>>(),
         options,
     )
-        .prop_map(|(flags, sequence, length, [window, urgent], ack, options)| {
-            Body::Tcp(Segment {
-                flags: Flags(flags),
-                sequence,
-                length,
-                ack,
-                window,
-                urgent,
-                options,
-            })
-        });
-    let icmp = (any::<[Option<u16>; 2]>(), any::<Option<(u32, u16)>>()).prop_map(
-        |([mtu, id], echoed)| {
+        .prop_map(
+            |(flags, sequence, length, [window, urgent], ack, options)| {
+                Body::Tcp(Segment {
+                    flags: Flags(flags),
+                    sequence,
+                    length,
+                    ack,
+                    window,
+                    urgent,
+                    options,
+                })
+            },
+        );
+    let icmp =
+        (any::<[Option<u16>; 2]>(), any::<Option<(u32, u16)>>()).prop_map(|([mtu, id], echoed)| {
             Body::Icmp(Icmp {
                 kind: "unreachable".to_owned(),
                 code: id.map(|_| "frag_needed".to_owned()),
@@ -226,8 +229,7 @@ fn packet() -> impl Strategy<Value = Packet> {
                 id,
                 echoed: echoed.map(|(sequence, length)| Echoed::Tcp { sequence, length }),
             })
-        },
-    );
+        });
     let body = prop_oneof![segment, any::<u16>().prop_map(Body::Udp), icmp];
     let tos = prop_oneof![
         Just(None),

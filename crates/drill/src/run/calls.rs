@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::timing::Moment;
 use super::{Failure, Pending, Runner, in_words};
 use crate::call::{
-    Call, Clock, Endpoints, Expectation, Fd, Lowering, Outcome, Output, endpoint, integer, lower, verify,
+    Call, Clock, Endpoints, Expectation, Fd, Lowering, Outcome, Output, endpoint, integer, lower,
+    verify,
 };
 use crate::script::{CallSpec, Event, EventTime, Expression};
 use crate::world::Finished;
@@ -67,7 +68,8 @@ impl Runner<'_> {
     fn lowered(&mut self, spec: &CallSpec) -> Result<Call, String> {
         let current = self.flows.current().and_then(|index| self.flows.get(index));
         // A datagram socket that was spoken to answers there.
-        let connect = match current.filter(|flow| flow.remote.port() != 0 && flow.local.port() != 0) {
+        let connect = match current.filter(|flow| flow.remote.port() != 0 && flow.local.port() != 0)
+        {
             Some(flow) if spec.name.starts_with("send") => flow.remote,
             _ => self.options.connect_address(),
         };
@@ -232,7 +234,8 @@ impl Runner<'_> {
                 let window = pending.until.map(|until| {
                     let length = until.ended.saturating_sub(finished.started);
                     let tolerance = self.tolerance(length);
-                    let late = tolerance.saturating_add(super::timing::wheel(length, self.world.tick()));
+                    let late =
+                        tolerance.saturating_add(super::timing::wheel(length, self.world.tick()));
                     (
                         until.started.saturating_sub(tolerance),
                         until.ended.saturating_add(late),

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use super::{
-    AccEcn, Action, Body, CallSpec, Direction, Ecn, Echoed, Event, EventTime, Expression, Flags,
+    AccEcn, Action, Body, CallSpec, Direction, Echoed, Ecn, Event, EventTime, Expression, Flags,
     Icmp, IpInfo, OptionList, Packet, Script, ScriptOption, Segment, TcpOption, TypeOfService,
 };
 
@@ -201,9 +201,7 @@ impl Display for IpInfo {
             TypeOfService::Byte(byte) => format!("tos {byte:#04x}"),
         });
         let ttl = self.ttl.map(|ttl| format!("ttl {ttl}"));
-        let label = self
-            .flow_label
-            .map(|label| format!("flowlabel {label:#x}"));
+        let label = self.flow_label.map(|label| format!("flowlabel {label:#x}"));
         let said: Vec<String> = [tos, ttl, label].into_iter().flatten().collect();
         write!(f, "[{}]", said.join(", "))
     }

@@ -167,7 +167,10 @@ fn unary(operator: &str, value: &Value) -> Result<Value> {
     let wrong = || format!("`{operator}` cannot be applied to {}", value.kind());
     match operator {
         "not" => Ok(Value::Bool(!value.holds())),
-        "~" => value.integer().map(|value| Value::Int(!value)).ok_or_else(wrong),
+        "~" => value
+            .integer()
+            .map(|value| Value::Int(!value))
+            .ok_or_else(wrong),
         _ => {
             let negative = operator == "-";
             match (value.integer(), value.float()) {
@@ -240,9 +243,8 @@ fn integers(operator: &str, a: i64, b: i64) -> Option<i64> {
 
 fn compare(operator: &str, left: &Value, right: &Value) -> Result<bool> {
     let order = || {
-        left.order(right).ok_or_else(|| {
-            format!("{} and {} have no order", left.kind(), right.kind())
-        })
+        left.order(right)
+            .ok_or_else(|| format!("{} and {} have no order", left.kind(), right.kind()))
     };
     Ok(match operator {
         "==" => left.equals(right),
@@ -271,7 +273,11 @@ fn function(name: &str, mut values: Vec<Value>) -> Result<Value> {
             }
             let mut values = values.into_iter();
             let mut best = values.next().ok_or_else(wrong)?;
-            let better = if name == "min" { Ordering::Less } else { Ordering::Greater };
+            let better = if name == "min" {
+                Ordering::Less
+            } else {
+                Ordering::Greater
+            };
             for value in values {
                 if value.order(&best).ok_or_else(wrong)? == better {
                     best = value;
@@ -341,7 +347,9 @@ fn formatted(format: &str, values: &Value) -> Result<String> {
         let value = values
             .next()
             .ok_or_else(|| "the text has more places than values".to_owned())?;
-        let digits = flags.split_once('.').and_then(|(_, digits)| digits.parse::<usize>().ok());
+        let digits = flags
+            .split_once('.')
+            .and_then(|(_, digits)| digits.parse::<usize>().ok());
         let text = match (kind, value.integer(), value.float()) {
             (Some('s' | 'r'), ..) => value.to_string(),
             (Some('d' | 'u' | 'i'), Some(value), _) => value.to_string(),
@@ -351,7 +359,13 @@ fn formatted(format: &str, values: &Value) -> Result<String> {
             (Some('f' | 'g' | 'e'), _, Some(value)) => {
                 format!("{value:.*}", digits.unwrap_or(6).min(17))
             }
-            _ => return Err(format!("`%{}` does not fit {}", kind.unwrap_or(' '), value.kind())),
+            _ => {
+                return Err(format!(
+                    "`%{}` does not fit {}",
+                    kind.unwrap_or(' '),
+                    value.kind()
+                ));
+            }
         };
         out.push_str(&text);
     }

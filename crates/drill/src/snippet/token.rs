@@ -29,7 +29,10 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(u32, Token)>, SnippetError> {
     let mut open = 0_u32;
     while let Some(next) = rest.chars().next() {
         let error = |message: String| SnippetError { line, message };
-        if let Some(joined) = rest.strip_prefix("\\\r\n").or_else(|| rest.strip_prefix("\\\n")) {
+        if let Some(joined) = rest
+            .strip_prefix("\\\r\n")
+            .or_else(|| rest.strip_prefix("\\\n"))
+        {
             line = line.saturating_add(1);
             rest = joined;
         } else if next == '\n' || next == ';' {
@@ -84,7 +87,10 @@ fn number(text: &str) -> Result<(Token, usize), String> {
         .unwrap_or(text.len());
     let digits = text.get(..length).unwrap_or_default();
     let plain = digits.replace('_', "");
-    let token = match plain.strip_prefix("0x").or_else(|| plain.strip_prefix("0X")) {
+    let token = match plain
+        .strip_prefix("0x")
+        .or_else(|| plain.strip_prefix("0X"))
+    {
         Some(hex) => i64::from_str_radix(hex, 16).ok().map(Token::Int),
         None => plain
             .parse()

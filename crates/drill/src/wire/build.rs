@@ -32,7 +32,8 @@ pub(crate) fn build(packet: &Packet, ends: Ends, quoted: &[u8]) -> Result<Vec<u8
             Ecn::Ce => 3,
             Ecn::Ect01 => {
                 return Err(BuildError(
-                    "`ect01` is for packets that are expected; one that is sent has ect0 or ect1".to_owned(),
+                    "`ect01` is for packets that are expected; one that is sent has ect0 or ect1"
+                        .to_owned(),
                 ));
             }
         },
@@ -40,13 +41,7 @@ pub(crate) fn build(packet: &Packet, ends: Ends, quoted: &[u8]) -> Result<Vec<u8
     ip(ends, protocol, tos, packet.ip, &body)
 }
 
-fn ip(
-    ends: Ends,
-    protocol: u8,
-    tos: u8,
-    info: IpInfo,
-    body: &[u8],
-) -> Result<Vec<u8>, BuildError> {
+fn ip(ends: Ends, protocol: u8, tos: u8, info: IpInfo, body: &[u8]) -> Result<Vec<u8>, BuildError> {
     let ttl = info.ttl.unwrap_or(TTL);
     let too_long = |_| BuildError(format!("{} bytes do not fit into a packet", body.len()));
     let mut out = Vec::with_capacity(40 + body.len());
@@ -72,7 +67,11 @@ fn ip(
             out.extend_from_slice(&source.octets());
             out.extend_from_slice(&destination.octets());
         }
-        _ => return Err(BuildError("an IPv4 and an IPv6 address in one packet".to_owned())),
+        _ => {
+            return Err(BuildError(
+                "an IPv4 and an IPv6 address in one packet".to_owned(),
+            ));
+        }
     }
     out.extend_from_slice(body);
     Ok(out)
@@ -86,7 +85,12 @@ fn put(bytes: &mut [u8], offset: usize, value: [u8; 2]) {
 }
 
 fn transport_checksum(ends: Ends, protocol: u8, bytes: &[u8]) -> [u8; 2] {
-    let pseudo = pseudo_header(ends.source.ip(), ends.destination.ip(), protocol, bytes.len());
+    let pseudo = pseudo_header(
+        ends.source.ip(),
+        ends.destination.ip(),
+        protocol,
+        bytes.len(),
+    );
     checksum(&[&pseudo, bytes]).to_be_bytes()
 }
 

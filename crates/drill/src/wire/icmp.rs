@@ -83,7 +83,9 @@ fn codes(v6: bool, kind: u8) -> &'static [(&'static str, u8)] {
 
 fn number(names: &[(&str, u8)], word: &str) -> Option<u8> {
     let named = names.iter().find(|(name, _)| *name == word);
-    named.map(|(_, number)| *number).or_else(|| word.parse().ok())
+    named
+        .map(|(_, number)| *number)
+        .or_else(|| word.parse().ok())
 }
 
 fn name(names: &[(&str, u8)], number: u8) -> String {
@@ -99,7 +101,10 @@ pub(super) fn numbers(v6: bool, kind: &str, code: Option<&str>) -> Result<(u8, u
     };
     let bare = kind.strip_prefix("type_").unwrap_or(kind);
     let kind_number = number(types(v6), bare).ok_or_else(|| {
-        format!("`{kind}` is no type of ICMP message; these are: {}", list(types(v6)))
+        format!(
+            "`{kind}` is no type of ICMP message; these are: {}",
+            list(types(v6))
+        )
     })?;
     let Some(code) = code else {
         return Ok((kind_number, 0));
@@ -107,7 +112,10 @@ pub(super) fn numbers(v6: bool, kind: &str, code: Option<&str>) -> Result<(u8, u
     let codes = codes(v6, kind_number);
     let bare = code.strip_prefix("code_").unwrap_or(code);
     let code_number = number(codes, bare).ok_or_else(|| {
-        format!("`{code}` is no code of `{kind}`; these are: {}", list(codes))
+        format!(
+            "`{code}` is no code of `{kind}`; these are: {}",
+            list(codes)
+        )
     })?;
     Ok((kind_number, code_number))
 }

@@ -49,9 +49,10 @@ fn parts(option: &TcpOption) -> (u8, Vec<u8>) {
                 .flat_map(u32::to_be_bytes)
                 .collect(),
         ),
-        TcpOption::Timestamps { value, echo } => {
-            (TIMESTAMPS, [value.to_be_bytes(), echo.to_be_bytes()].concat())
-        }
+        TcpOption::Timestamps { value, echo } => (
+            TIMESTAMPS,
+            [value.to_be_bytes(), echo.to_be_bytes()].concat(),
+        ),
         TcpOption::FastOpen(cookie) => (FAST_OPEN, cookie.clone()),
         TcpOption::FastOpenExperimental(cookie) => {
             (EXPERIMENTAL, [&FAST_OPEN_MAGIC[..], cookie].concat())
@@ -118,7 +119,10 @@ fn option_from(kind: u8, data: &[u8]) -> TcpOption {
             value: super::u32_at(both, 0),
             echo: super::u32_at(both, 4),
         }),
-        (MD5, digest) => digest.try_into().ok().map(|digest| TcpOption::Md5(Some(digest))),
+        (MD5, digest) => digest
+            .try_into()
+            .ok()
+            .map(|digest| TcpOption::Md5(Some(digest))),
         (FAST_OPEN, cookie) => Some(TcpOption::FastOpen(cookie.to_vec())),
         (EXPERIMENTAL, [0xf9, 0x89, cookie @ ..]) => {
             Some(TcpOption::FastOpenExperimental(cookie.to_vec()))
@@ -134,7 +138,11 @@ fn counters(order: [AccEcn; 3], data: &[u8]) -> Option<TcpOption> {
     if !data.len().is_multiple_of(3) || data.len() > 9 {
         return None;
     }
-    let value = |three: &[u8]| three.iter().fold(0, |value, byte| value << 8 | u32::from(*byte));
+    let value = |three: &[u8]| {
+        three
+            .iter()
+            .fold(0, |value, byte| value << 8 | u32::from(*byte))
+    };
     let counters = order.into_iter().zip(data.chunks(3).map(value));
     Some(TcpOption::AccEcn(counters.collect()))
 }

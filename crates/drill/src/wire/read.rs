@@ -33,7 +33,10 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Live> {
     let mut quoted = None;
     let (ports, body) = match ip.protocol {
         TCP => (ports(ip.body)?, Body::Tcp(tcp(ip.body)?)),
-        UDP => (ports(ip.body)?, Body::Udp(u16_at(ip.body, 4).checked_sub(8)?)),
+        UDP => (
+            ports(ip.body)?,
+            Body::Udp(u16_at(ip.body, 4).checked_sub(8)?),
+        ),
         ICMP | ICMPV6 => {
             let (message, ends) = message(ip.protocol == ICMPV6, ip.body)?;
             quoted = ends;
@@ -65,7 +68,11 @@ fn ip(bytes: &[u8]) -> Option<Ip<'_>> {
                 return None;
             }
             let total = usize::from(u16_at(bytes, 2));
-            let end = if total < header { bytes.len() } else { total.min(bytes.len()) };
+            let end = if total < header {
+                bytes.len()
+            } else {
+                total.min(bytes.len())
+            };
             Some(Ip {
                 source: Ipv4Addr::from(u32_at(bytes, 12)).into(),
                 destination: Ipv4Addr::from(u32_at(bytes, 16)).into(),

@@ -47,8 +47,8 @@ fn what_is_built_can_be_read() {
 fn bytes_of_a_syn() {
     let bytes = build(&packet("< S 0:0(0) win 1000 <mss 1460>"), ends(false), &[]).unwrap();
     let expected = [
-        0x45, 0, 0, 44, 0, 0, 0x40, 0, 255, 6, 0x78, 0x78, 192, 0, 2, 1, 192, 168, 0, 1, 0x0f, 0xa0, 0x1f, 0x90, 0, 0, 0, 0, 0, 0,
-        0, 0, 0x60, 2, 3, 0xe8, 0, 0, 0, 0, 2, 4, 5, 0xb4,
+        0x45, 0, 0, 44, 0, 0, 0x40, 0, 255, 6, 0x78, 0x78, 192, 0, 2, 1, 192, 168, 0, 1, 0x0f,
+        0xa0, 0x1f, 0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0x60, 2, 3, 0xe8, 0, 0, 0, 0, 2, 4, 5, 0xb4,
     ];
     for (index, (byte, expected)) in bytes.iter().zip(expected).enumerate() {
         // The checksums are checked below.
@@ -57,13 +57,21 @@ fn bytes_of_a_syn() {
         }
     }
     assert_eq!(checksum(&[&bytes[..20]]), 0);
-    let pseudo = pseudo_header(ends(false).source.ip(), ends(false).destination.ip(), TCP, 24);
+    let pseudo = pseudo_header(
+        ends(false).source.ip(),
+        ends(false).destination.ip(),
+        TCP,
+        24,
+    );
     assert_eq!(checksum(&[&pseudo, &bytes[20..]]), 0);
 }
 
 #[test]
 fn datagrams_and_errors() {
-    assert_eq!(round("> udp (100)", false), "> [tos 0x00, ttl 255] udp (100)");
+    assert_eq!(
+        round("> udp (100)", false),
+        "> [tos 0x00, ttl 255] udp (100)"
+    );
     let inner = build(&packet("< . 1:1461(1460) ack 1 win 1"), ends(true), &[]).unwrap();
     let outer = packet("< icmp packet_too_big mtu 1300");
     let bytes = build(&outer, ends(true).reversed(), &inner).unwrap();
@@ -71,12 +79,20 @@ fn datagrams_and_errors() {
     assert_eq!(live.quoted, Some(ends(true)));
     insta::assert_snapshot!(live.packet, @"> [tos 0x00, ttl 255, flowlabel 0x0] icmp packet_too_big mtu 1300 [1:1173(1172)]");
     let error = build(&packet("< icmp foo"), ends(false), &[]).unwrap_err();
-    assert!(error.to_string().contains("`foo` is no type of ICMP message; these are: echo_reply, unreachable"));
+    assert!(
+        error
+            .to_string()
+            .contains("`foo` is no type of ICMP message; these are: echo_reply, unreachable")
+    );
 }
 
 #[test]
 fn what_cannot_be_sent_says_so() {
-    let error = |text: &str| build(&packet(text), ends(false), &[]).unwrap_err().to_string();
+    let error = |text: &str| {
+        build(&packet(text), ends(false), &[])
+            .unwrap_err()
+            .to_string()
+    };
     assert!(error("< . 1:1(0) <...>").contains("`<...>`"));
     assert!(error("< [ect01] . 1:1(0)").contains("`ect01`"));
     let sacks = "sack 1:2 3:4 5:6 7:8 9:10";

@@ -75,7 +75,8 @@ impl KernelWorld {
         }
         self.bell.silence();
         let origin = self.origin;
-        self.device.receive(&mut self.captured, |time| since(origin, time))
+        self.device
+            .receive(&mut self.captured, |time| since(origin, time))
     }
 }
 
@@ -129,7 +130,9 @@ impl World for KernelWorld {
         let sent = self.calls.as_ref().map(|calls| calls.send(call));
         match sent {
             Some(Ok(())) => Ok(()),
-            _ => Err(WorldError("the thread for system calls has ended".to_owned())),
+            _ => Err(WorldError(
+                "the thread for system calls has ended".to_owned(),
+            )),
         }
     }
 
@@ -178,14 +181,21 @@ impl KernelWorld {
     /// Runs a command by a shell in the namespace; it must succeed.
     fn shell(&mut self, text: &str, folder: &Path) -> Result<(), WorldError> {
         let bash = Path::new("/bin/bash");
-        let shell = if bash.exists() { bash } else { Path::new("/bin/sh") };
+        let shell = if bash.exists() {
+            bash
+        } else {
+            Path::new("/bin/sh")
+        };
         let own = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new(shell);
         command
             .arg("-c")
             .arg(text)
             .current_dir(folder)
-            .env("PATH", format!("{own}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"))
+            .env(
+                "PATH",
+                format!("{own}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"),
+            )
             .env("PACKETDRILL_PID", std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -202,7 +212,9 @@ impl KernelWorld {
             if now >= deadline {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(WorldError(format!("{doing}: still running after {COMMAND:?}")));
+                return Err(WorldError(format!(
+                    "{doing}: still running after {COMMAND:?}"
+                )));
             }
             self.sleep_until(now.saturating_add(Duration::from_millis(1)))?;
         };
@@ -216,7 +228,10 @@ impl KernelWorld {
             let _ = stderr.take(4096).read_to_string(&mut said);
         }
         let said = said.trim();
-        Err(WorldError(format!("{doing}: {status}{}{said}", if said.is_empty() { "" } else { ": " })))
+        Err(WorldError(format!(
+            "{doing}: {status}{}{said}",
+            if said.is_empty() { "" } else { ": " }
+        )))
     }
 }
 

@@ -53,7 +53,9 @@ pub(super) fn steps(text: &str, folder: &Path, shell: bool) -> Vec<Step> {
     let lines = simple_commands(text);
     let missing = |line: &String| {
         let words = words(line);
-        words.first().is_some_and(|program| is_missing(program, folder))
+        words
+            .first()
+            .is_some_and(|program| is_missing(program, folder))
     };
     if shell && !lines.iter().any(missing) {
         return vec![Step::Shell(text.to_owned())];
@@ -91,7 +93,10 @@ fn simple_commands(text: &str) -> Vec<String> {
                 continue;
             }
             (None, '|') if letters.peek() == Some(&'|') => {
-                while letters.next_if(|next| !matches!(next, '\n' | ';')).is_some() {}
+                while letters
+                    .next_if(|next| !matches!(next, '\n' | ';'))
+                    .is_some()
+                {}
                 continue;
             }
             (None, '\n' | ';') if depth == 0 => {
@@ -271,7 +276,11 @@ echo 5 > /proc/sys/net/ipv4/tcp_syn_retries; echo -n 1 >/proc/sys/net/ipv4/tcp_f
 
     #[test]
     fn the_usual_settings_stand_in_for_a_missing_file() {
-        let steps = steps("../common/defaults.sh\nip link", Path::new("/nowhere"), true);
+        let steps = steps(
+            "../common/defaults.sh\nip link",
+            Path::new("/nowhere"),
+            true,
+        );
         assert_eq!(steps.len(), DEFAULTS.len() + 2);
         assert_eq!(steps.last(), Some(&Step::Shell("ip link".to_owned())));
     }
@@ -288,7 +297,11 @@ echo 5 > /proc/sys/net/ipv4/tcp_syn_retries; echo -n 1 >/proc/sys/net/ipv4/tcp_f
     #[test]
     fn files_are_read_where_there_is_no_shell() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("a.sh"), "#!/bin/sh\nsysctl net.ipv4.tcp_sack=0\n./a.sh\n").unwrap();
+        std::fs::write(
+            folder.path().join("a.sh"),
+            "#!/bin/sh\nsysctl net.ipv4.tcp_sack=0\n./a.sh\n",
+        )
+        .unwrap();
         let steps = steps("./a.sh", folder.path(), false);
         assert!(steps.len() <= 8, "{steps:?}");
         assert_eq!(steps.first(), Some(&set("net.ipv4.tcp_sack", "0")));

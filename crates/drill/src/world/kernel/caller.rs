@@ -56,7 +56,9 @@ impl Descriptors {
         let mut bytes = vec![0; tcp_info::LENGTH];
         let length = self
             .get(fd)
-            .and_then(|file| socket_call::option(file.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, &mut bytes))
+            .and_then(|file| {
+                socket_call::option(file.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, &mut bytes)
+            })
             .map_err(|error| format!("getsockopt(TCP_INFO): {error}"))?;
         bytes.truncate(length);
         Ok(tcp_info::read(&bytes))
@@ -241,7 +243,10 @@ fn transfer(files: &Descriptors, call: Call) -> io::Result<Outcome> {
         Call::Read { fd, pieces } => {
             let mut pieces = buffers(&pieces);
             let file = files.get(fd)?;
-            let mut vectors: Vec<_> = pieces.iter_mut().map(|piece| io::IoSliceMut::new(piece)).collect();
+            let mut vectors: Vec<_> = pieces
+                .iter_mut()
+                .map(|piece| io::IoSliceMut::new(piece))
+                .collect();
             let length = match vectors.as_mut_slice() {
                 [one] => rustix::io::read(&*file, &mut **one)?,
                 many => rustix::io::readv(&*file, many)?,
@@ -371,7 +376,8 @@ fn file(files: &Descriptors, call: Call) -> io::Result<Outcome> {
             Ok(Outcome::of(result.into()))
         }
         Call::Ioctl { fd, request, value } => {
-            let (result, value) = socket_call::control_integer(files.get(fd)?.as_fd(), request, value)?;
+            let (result, value) =
+                socket_call::control_integer(files.get(fd)?.as_fd(), request, value)?;
             Ok(Outcome::telling(result.into(), Output::Integer(value)))
         }
         Call::Open { path, flags } => {

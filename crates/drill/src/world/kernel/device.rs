@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -68,12 +68,12 @@ impl Device {
         })
     }
 
-    pub(super) fn tun(&self) -> BorrowedFd<'_> {
-        self.tun.as_fd()
+    pub(super) fn tun(&self) -> &File {
+        &self.tun
     }
 
-    pub(super) fn tap(&self) -> BorrowedFd<'_> {
-        self.tap.as_fd()
+    pub(super) fn tap(&self) -> &OwnedFd {
+        &self.tap
     }
 
     /// Gives the host a packet.
@@ -119,7 +119,10 @@ impl Device {
                     *level == libc::SOL_SOCKET && *kind == libc::SCM_TIMESTAMPNS
                 })
                 .and_then(|(_, _, data)| timespec(data));
-            let bytes = self.pieces.first().and_then(|piece| piece.get(..got.length));
+            let bytes = self
+                .pieces
+                .first()
+                .and_then(|piece| piece.get(..got.length));
             if let (Some(time), Some(bytes)) = (stamp, bytes) {
                 captured.push_back(Captured {
                     time: clock(time),
@@ -171,7 +174,11 @@ fn set_up(options: &Options) -> Result<(), WorldError> {
         mtu,
         ..
     } = options;
-    let (family, nodad) = if options.is_ipv6() { ("-6", " nodad") } else { ("-4", "") };
+    let (family, nodad) = if options.is_ipv6() {
+        ("-6", " nodad")
+    } else {
+        ("-4", "")
+    };
     let batch = format!(
         "link set lo up\n\
          link set {NAME} mtu {mtu}\n\
