@@ -2,6 +2,8 @@
 //! costs (`sk_rmem_alloc`, `tcp_try_rmem_schedule`). What lies out of order is in `out_of_order`, the window that is left in
 //! `receive_window`.
 
+mod memory;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use transect_packet::{SackBlock, SequenceNumber};
@@ -18,8 +20,6 @@ use crate::drop_reason::DropReason;
 pub(super) const MAX_FRAGMENTS: u8 = 17;
 /// Bytes of one fragment (`SKB_FRAG_PAGE_ORDER`).
 const FRAGMENT: u32 = 32_768;
-/// What collapsing fills an `sk_buff` with, and what that costs (`tcp_collapse`: one page), in bytes.
-const COLLAPSED: (u32, u32) = (3776, 4352);
 /// Above this many bytes an empty buffer gives its memory back.
 const KEPT_EMPTY: usize = 256;
 
@@ -30,6 +30,8 @@ pub(crate) struct Arrived<'a> {
     pub(crate) seq: SequenceNumber,
     /// The payload.
     pub(crate) payload: &'a [u8],
+    /// SYN is set: it takes the first sequence number (a SYN-ACK that crossed ours).
+    pub(crate) syn: bool,
     /// FIN is set.
     pub(crate) fin: bool,
     /// PSH is set.
@@ -54,7 +56,7 @@ impl Arrived<'_> {
 
     /// Behind its last sequence number.
     pub(super) fn end_seq(&self) -> SequenceNumber {
-        self.seq + self.length() + u32::from(self.fin)
+        self.seq + u32::from(self.syn) + self.length() + u32::from(self.fin)
     }
 
     /// Page fragments that its payload lies in, roughly.
@@ -269,7 +271,7 @@ impl ReceiveBuffer {
                 return;
             }
         }
-        let known = distance(arrived.seq, self.rcv_nxt) as usize;
+        let known = distance(arrived.seq + u32::from(arrived.syn), self.rcv_nxt) as usize;
         let new = arrived.payload.get(known..).unwrap_or_default();
         let piece = Piece::of(arrived);
         self.accept(context, new, &piece);
@@ -326,83 +328,6 @@ impl ReceiveBuffer {
             fragments: piece.fragments,
             fin: piece.fin,
         });
-    }
-
-    /// Whether the buffer takes a segment (`tcp_can_ingest`): by its payload, not by what it costs.
-    pub(super) fn can_ingest(&self, length: u32) -> bool {
-        self.rmem_alloc.saturating_add(length) <= self.rcvbuf
-    }
-
-    /// Makes room for a segment (`tcp_try_rmem_schedule`, `tcp_prune_queue`). False: there is none.
-    pub(super) fn schedule_memory(
-        &mut self,
-        context: &mut Context<'_>,
-        arrived: &Arrived<'_>,
-    ) -> bool {
-        let length = arrived.length();
-        if self.can_ingest(length) {
-            return true;
-        }
-        context.counters.tcp_ext.count(TcpExtCounter::PruneCalled);
-        self.clamp_window(context);
-        if self.can_ingest(length) {
-            return true;
-        }
-        self.collapse(context);
-        if self.can_ingest(length) {
-            return true;
-        }
-        self.prune_out_of_order(context, arrived);
-        if self.can_ingest(length) {
-            return true;
-        }
-        context.counters.tcp_ext.count(TcpExtCounter::RcvPruned);
-        false
-    }
-
-    /// The buffer is full: it grows to what it holds, or the window shrinks (`tcp_clamp_window`).
-    fn clamp_window(&mut self, context: &Context<'_>) {
-        self.clear_quick = true;
-        let largest = context.settings.rmem[2];
-        if self.rcvbuf < largest && !self.locked {
-            self.rcvbuf = self.rmem_alloc.min(largest);
-        }
-        if self.rmem_alloc > self.rcvbuf {
-            self.rcv_ssthresh = self.window_clamp.min(2 * self.advmss);
-        }
-    }
-
-    /// Moves the payload of small segments together (`tcp_collapse`): they cost less then.
-    fn collapse(&mut self, context: &mut Context<'_>) {
-        let Some(first) = self.chunks.front() else {
-            return;
-        };
-        let length = distance(self.copied_seq, self.rcv_nxt);
-        let cost: u32 = self.chunks.iter().map(|chunk| chunk.truesize).sum();
-        let (payload, each) = COLLAPSED;
-        let collapsed = length.div_ceil(payload).saturating_mul(each);
-        if collapsed >= cost || self.chunks.len() < 2 || first.fin {
-            return;
-        }
-        let fin = self.chunks.back().is_some_and(|chunk| chunk.fin);
-        let gone = self.chunks.len() as u64;
-        context
-            .counters
-            .tcp_ext
-            .add(TcpExtCounter::TCPRcvCollapsed, gone);
-        self.rmem_alloc = self.rmem_alloc.saturating_sub(cost - collapsed);
-        let mut end_seq = self.copied_seq;
-        self.chunks.clear();
-        while end_seq.is_before(self.rcv_nxt) {
-            let left = distance(end_seq, self.rcv_nxt);
-            end_seq = end_seq + left.min(payload);
-            self.chunks.push_back(Chunk {
-                end_seq,
-                truesize: each,
-                fragments: 1,
-                fin: fin && left <= payload,
-            });
-        }
     }
 
     /// A duplicate to be told (`tcp_dsack_set`).
@@ -538,207 +463,4 @@ fn out_of_window(queued: &mut Queued, reason: DropReason) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::Bench;
-    use super::*;
-
-    const ISN: SequenceNumber = SequenceNumber(u32::MAX - 2000);
-
-    fn connected(bench: &mut Bench) -> ReceiveBuffer {
-        let mut buffer = ReceiveBuffer::new(131_072);
-        let context = bench.context();
-        buffer.sack = true;
-        buffer.header_length = 32;
-        buffer.begin(ISN);
-        buffer.select_initial_window(&context, 1448, true);
-        buffer.establish(&context, 1448, 1448);
-        buffer
-    }
-
-    /// A segment that begins so many bytes behind the SYN, each byte being its place's low byte.
-    fn segment(from: u32, data: &[u8]) -> Arrived<'_> {
-        Arrived {
-            seq: ISN + 1 + from,
-            payload: data,
-            fin: false,
-            psh: false,
-            header_length: 32,
-            truesize: OVERHEAD + data.len() as u32,
-            gso_size: 0,
-            segments: 1,
-            echo: None,
-        }
-    }
-
-    fn stream(from: u32, length: u32) -> Vec<u8> {
-        (from..from + length)
-            .map(|place| (place % 251) as u8)
-            .collect()
-    }
-
-    fn put(buffer: &mut ReceiveBuffer, bench: &mut Bench, from: u32, length: u32) -> Queued {
-        let data = stream(from, length);
-        buffer.queue(&mut bench.context(), &segment(from, &data))
-    }
-
-    fn read_all(buffer: &mut ReceiveBuffer, bench: &mut Bench) -> Vec<u8> {
-        let mut into = vec![0; 1 << 20];
-        let length = buffer.read(&mut bench.context(), &mut into);
-        into.truncate(length);
-        into
-    }
-
-    fn count(bench: &Bench, counter: TcpExtCounter) -> u64 {
-        bench.counters.tcp_ext.of(counter)
-    }
-
-    #[test]
-    fn in_order_data_costs_what_the_kernel_shows_and_gives_it_back() {
-        let mut bench = Bench::new();
-        let mut buffer = connected(&mut bench);
-        // ss on the kernel: 40750 bytes in many segments, skmem r41582: all in one sk_buff.
-        for turn in 0..16 {
-            let queued = put(&mut buffer, &mut bench, turn * 1448, 1448);
-            assert_eq!((queued.received, queued.dropped), (1448, None));
-        }
-        assert_eq!(buffer.rmem_alloc, OVERHEAD + 16 * 1448);
-        assert_eq!(count(&bench, TcpExtCounter::TCPRcvCoalesce), 15);
-        assert_eq!(buffer.rcv_mss, 1448);
-        assert_eq!(read_all(&mut buffer, &mut bench), stream(0, 16 * 1448));
-        assert_eq!((buffer.rmem_alloc, buffer.readable()), (0, 0));
-    }
-
-    #[test]
-    fn a_gap_is_reported_and_filled() {
-        let mut bench = Bench::new();
-        let mut buffer = connected(&mut bench);
-        put(&mut buffer, &mut bench, 0, 1000);
-        let queued = put(&mut buffer, &mut bench, 2000, 1000);
-        assert!(queued.out_of_order && queued.schedule_ack && queued.received == 0);
-        put(&mut buffer, &mut bench, 3000, 1000);
-        put(&mut buffer, &mut bench, 5000, 500);
-        let (blocks, used) = buffer.sack_blocks(3);
-        let base = ISN + 1;
-        let block = |from, to| SackBlock {
-            start: base + from,
-            end: base + to,
-        };
-        assert_eq!(blocks[..used], [block(5000, 5500), block(2000, 4000)]);
-        let queued = put(&mut buffer, &mut bench, 1000, 1000);
-        assert_eq!(buffer.rcv_nxt, base + 4000);
-        assert!(!queued.ack_now, "there is another gap");
-        assert_eq!(buffer.sack_blocks(3).0[0], block(5000, 5500));
-        let queued = put(&mut buffer, &mut bench, 4000, 1000);
-        assert!(queued.ack_now && !buffer.has_gap());
-        assert_eq!(buffer.sack_blocks(3).1, 0);
-        assert_eq!(read_all(&mut buffer, &mut bench), stream(0, 5500));
-        assert_eq!(count(&bench, TcpExtCounter::TCPOFOQueue), 3);
-        assert_eq!(buffer.rmem_alloc, 0);
-    }
-
-    #[test]
-    fn what_was_here_before_is_told_as_duplicate() {
-        let mut bench = Bench::new();
-        let mut buffer = connected(&mut bench);
-        put(&mut buffer, &mut bench, 0, 1000);
-        let queued = put(&mut buffer, &mut bench, 200, 300);
-        assert_eq!(queued.dropped, Some(DropReason::TcpOldData));
-        assert!(queued.quick_ack);
-        let block = buffer.sack_blocks(3).0[0];
-        assert_eq!((block.start, block.end), (ISN + 201, ISN + 501));
-        buffer.acknowledged();
-        assert_eq!(buffer.sack_blocks(3).1, 0);
-        // In part: what is new is taken.
-        put(&mut buffer, &mut bench, 900, 200);
-        assert_eq!(buffer.rcv_nxt, ISN + 1101);
-        assert_eq!(count(&bench, TcpExtCounter::TCPDSACKOldSent), 2);
-        assert_eq!(count(&bench, TcpExtCounter::DelayedACKLost), 1);
-        // Out of order: within a piece, over one and a half.
-        put(&mut buffer, &mut bench, 2000, 1000);
-        let queued = put(&mut buffer, &mut bench, 2100, 100);
-        assert_eq!(queued.dropped, Some(DropReason::TcpOfomerge));
-        put(&mut buffer, &mut bench, 3500, 1000);
-        put(&mut buffer, &mut bench, 1900, 1700);
-        assert_eq!(count(&bench, TcpExtCounter::TCPDSACKOfoSent), 2);
-        assert_eq!(count(&bench, TcpExtCounter::TCPOFOMerge), 2);
-        put(&mut buffer, &mut bench, 1100, 800);
-        assert_eq!(read_all(&mut buffer, &mut bench), stream(0, 4500));
-        assert_eq!(buffer.rmem_alloc, 0);
-    }
-
-    #[test]
-    fn a_closed_window_drops_and_a_fin_still_comes() {
-        let mut bench = Bench::new();
-        let mut buffer = connected(&mut bench);
-        buffer.rcv_wnd = 1000;
-        put(&mut buffer, &mut bench, 0, 1000);
-        let queued = put(&mut buffer, &mut bench, 1000, 1);
-        assert_eq!(queued.dropped, Some(DropReason::TcpZerowindow));
-        assert_eq!(count(&bench, TcpExtCounter::TCPZeroWindowDrop), 1);
-        let queued = put(&mut buffer, &mut bench, 5000, 10);
-        assert_eq!(queued.dropped, Some(DropReason::TcpOverwindow));
-        let fin = Arrived {
-            fin: true,
-            ..segment(1000, &[])
-        };
-        assert!(buffer.queue(&mut bench.context(), &fin).fin);
-        assert_eq!(buffer.rcv_nxt, ISN + 1002);
-        assert_eq!(read_all(&mut buffer, &mut bench).len(), 1000);
-        assert!(buffer.fin_read);
-        assert_eq!((buffer.copied_seq, buffer.rmem_alloc), (ISN + 1002, 0));
-    }
-
-    #[test]
-    fn a_full_buffer_gives_up_what_is_out_of_order_first() {
-        let mut bench = Bench::new();
-        let mut buffer = connected(&mut bench);
-        buffer.locked = true;
-        buffer.rcvbuf = 20_000;
-        buffer.rcv_wnd = 60_000;
-        // Single bytes with much overhead, each in a piece of its own.
-        for turn in 0..24 {
-            put(&mut buffer, &mut bench, 10_000 + 2 * turn, 1);
-        }
-        assert!(buffer.rmem_alloc <= 20_000);
-        put(&mut buffer, &mut bench, 0, 1000);
-        assert_eq!(buffer.rcv_nxt, ISN + 1001);
-        assert_eq!(count(&bench, TcpExtCounter::OfoPruned), 1);
-        assert!(count(&bench, TcpExtCounter::PruneCalled) >= 1);
-        // In order beyond the limit: refused, and no window is offered.
-        let mut queued = Queued::default();
-        for _ in 0..40 {
-            let from = distance(ISN + 1, buffer.rcv_nxt);
-            queued = put(&mut buffer, &mut bench, from, 1000);
-            if queued.dropped.is_some() {
-                break;
-            }
-        }
-        assert!(!buffer.has_gap());
-        assert_eq!(queued.dropped, Some(DropReason::ProtoMem));
-        assert_eq!(count(&bench, TcpExtCounter::TCPRcvQDrop), 1);
-        assert_eq!(buffer.select_window(&mut bench.context()), 0);
-    }
-
-    proptest::proptest! {
-        /// Whatever arrives in whatever order and however often: what is read is the stream's beginning, and nothing stays charged.
-        #[test]
-        fn what_is_read_is_a_prefix_of_the_stream(
-            segments in proptest::collection::vec((0u32..6000, 1u32..2000), 1..60),
-        ) {
-            let mut bench = Bench::new();
-            let mut buffer = connected(&mut bench);
-            let mut read = Vec::new();
-            for (from, length) in segments {
-                put(&mut buffer, &mut bench, from, length);
-                let costs: u32 = buffer.pieces.values().map(|piece| piece.truesize).sum();
-                proptest::prop_assert!(buffer.rmem_alloc >= costs);
-                read.extend(read_all(&mut buffer, &mut bench));
-                proptest::prop_assert_eq!(buffer.rmem_alloc, costs);
-            }
-            let length = u32::try_from(read.len()).unwrap();
-            proptest::prop_assert_eq!(read, stream(0, length));
-            buffer.purge();
-            proptest::prop_assert_eq!(buffer.rmem_alloc, 0);
-        }
-    }
-}
+mod tests;
