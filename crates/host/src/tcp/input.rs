@@ -279,6 +279,7 @@ impl Connection {
         let arrived = Arrived {
             seq: segment.seq,
             payload,
+            syn: segment.flags.syn(),
             fin: segment.flags.fin(),
             psh: segment.flags.psh(),
             header_length: u32::try_from(segment.header_length).unwrap_or(u32::MAX),

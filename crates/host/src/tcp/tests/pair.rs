@@ -54,7 +54,22 @@ impl Craft<'_> {
     }
 }
 
-type Lose = Box<dyn FnMut(&Frame<'_>) -> bool>;
+/// What the link does to a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Treatment {
+    /// It arrives in its time.
+    Carried,
+    /// It never arrives.
+    Lost,
+    /// It arrives so much later.
+    Late(Duration),
+    /// It arrives, and again so much later.
+    Twice(Duration),
+    /// It arrives with this bit of its payload or header turned, counted from behind the link header.
+    Damaged(usize),
+}
+
+type Treat = Box<dyn FnMut(&Frame<'_>) -> Treatment>;
 
 pub(super) struct Pair {
     pub(super) hosts: [Host; 2],
@@ -64,7 +79,7 @@ pub(super) struct Pair {
     flying: BTreeMap<(Timestamp, u64), (usize, Packet)>,
     frames: u64,
     count: [usize; 2],
-    lose: Lose,
+    treat: Treat,
     /// One line for each segment, as it leaves.
     pub(super) trace: Vec<String>,
     origins: BTreeMap<(usize, u16, u16), SequenceNumber>,
@@ -153,7 +168,7 @@ impl Pair {
             flying: BTreeMap::new(),
             frames: 0,
             count: [0; 2],
-            lose: Box::new(|_| false),
+            treat: Box::new(|_| Treatment::Carried),
             trace: Vec::new(),
             origins: BTreeMap::new(),
             events: Default::default(),
@@ -161,8 +176,20 @@ impl Pair {
         }
     }
 
-    pub(super) fn lose(&mut self, lose: impl FnMut(&Frame<'_>) -> bool + 'static) {
-        self.lose = Box::new(lose);
+    /// Loses frames from now on, and counts them from 0 again.
+    pub(super) fn lose(&mut self, mut lose: impl FnMut(&Frame<'_>) -> bool + 'static) {
+        self.treat(move |frame| {
+            if lose(frame) {
+                Treatment::Lost
+            } else {
+                Treatment::Carried
+            }
+        });
+    }
+
+    /// Does anything to frames from now on, and counts them from 0 again.
+    pub(super) fn treat(&mut self, treat: impl FnMut(&Frame<'_>) -> Treatment + 'static) {
+        self.treat = Box::new(treat);
         self.count = [0; 2];
     }
 
@@ -324,12 +351,21 @@ impl Pair {
         for which in [CLIENT, SERVER] {
             while let Some((device, packet)) = self.hosts[which].poll_transmit() {
                 assert_eq!(device, ETH0);
-                if self.note(which, &packet) {
-                    continue;
+                match self.note(which, &packet) {
+                    Treatment::Carried => self.carry(which, packet, Duration::ZERO),
+                    Treatment::Lost => {}
+                    Treatment::Late(by) => self.carry(which, packet, by),
+                    Treatment::Twice(by) => {
+                        self.carry(which, packet.clone(), Duration::ZERO);
+                        self.carry(which, packet, by);
+                    }
+                    Treatment::Damaged(bit) => {
+                        let mut packet = packet;
+                        let bits = (packet.frame().len() - 14) * 8;
+                        packet.flip_bit(14 * 8 + bit % bits);
+                        self.carry(which, packet, Duration::ZERO);
+                    }
                 }
-                self.frames += 1;
-                let at = self.now + self.delay;
-                self.flying.insert((at, self.frames), (1 - which, packet));
             }
             while let Some(event) = self.hosts[which].poll_event() {
                 let text = match event {
@@ -343,27 +379,35 @@ impl Pair {
         }
     }
 
-    /// Writes a frame into the trace. True: it is lost.
-    fn note(&mut self, from: usize, packet: &Packet) -> bool {
+    fn carry(&mut self, from: usize, packet: Packet, longer: Duration) {
+        self.frames += 1;
+        let at = self.now + self.delay + longer;
+        self.flying.insert((at, self.frames), (1 - from, packet));
+    }
+
+    /// Writes a frame into the trace. What the link does to it.
+    fn note(&mut self, from: usize, packet: &Packet) -> Treatment {
         let frame = packet.frame();
         let dissection = dissect(LinkType::ETHERNET, frame, frame.len() as u32);
         let Network::Ip(ip) = &dissection.network else {
-            return false;
+            return Treatment::Carried;
         };
         let Transport::Tcp(tcp) = &ip.transport else {
-            return false;
+            return Treatment::Carried;
         };
         let number = self.count[from];
         self.count[from] += 1;
-        let lost = (self.lose)(&Frame {
+        let treatment = (self.treat)(&Frame {
             from,
             number,
             tcp: *tcp,
         });
-        let line = self.describe(from, tcp);
-        self.trace
-            .push(if lost { format!("{line} LOST") } else { line });
-        lost
+        let mut line = self.describe(from, tcp);
+        if treatment == Treatment::Lost {
+            line.push_str(" LOST");
+        }
+        self.trace.push(line);
+        treatment
     }
 
     /// As tcpdump writes it, with relative numbers.
