@@ -7,4 +7,5 @@ mod handshake;
 mod local_drops;
 mod loss;
 mod pair;
+mod properties;
 mod transfer;
