@@ -281,7 +281,10 @@ impl Flows {
             Body::Udp(_) => UDP,
             Body::Icmp(_) => {
                 let Some(quoted) = live.quoted else {
-                    return self.current;
+                    // Not what the host tells its neighbours, such as router solicitations.
+                    let current = self.current?;
+                    let remote = self.all.get(current)?.remote.ip();
+                    return (remote == destination.ip()).then_some(current);
                 };
                 return self.all.iter().rposition(|flow| {
                     flow.local == quoted.destination && flow.remote == quoted.source

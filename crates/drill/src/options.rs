@@ -43,6 +43,13 @@ pub struct Options {
     pub connect_port: u16,
     /// Commands to be run before the script.
     pub init_scripts: Vec<String>,
+    /// Each packet of the host must be one of the script's. Else several in a row, without a gap, may make up one of the script's:
+    /// how a host cuts what it sends at once is seldom what a script is about.
+    pub strict_segments: bool,
+    /// Packets that are not as expected are told, and the script goes on.
+    pub non_fatal_packets: bool,
+    /// So are results of system calls.
+    pub non_fatal_calls: bool,
     /// Only read the script.
     pub dry_run: bool,
 }
@@ -58,7 +65,9 @@ const IGNORED: &[&str] = &[
     "wire_server_port",
     "wire_client_ip",
     "is_anyip",
-    "non_fatal",
+    "mss",
+    "wire_server_at",
+    "tcp_ts_ecr_scaled",
     "send_omit_free",
     "persistent_tun_dev",
     "so_filename",
@@ -130,11 +139,14 @@ fn defaults(version: IpVersion) -> Options {
         prefix,
         mtu: 1500,
         tolerance: Duration::from_millis(4),
-        tolerance_percent: 4.0,
+        tolerance_percent: 12.5,
         timestamp_tick: Duration::ZERO,
         bind_port: 8080,
         connect_port: 8080,
         init_scripts: Vec::new(),
+        strict_segments: false,
+        non_fatal_packets: false,
+        non_fatal_calls: false,
         dry_run: false,
     }
 }
@@ -189,6 +201,20 @@ fn apply(resolved: &mut Options, option: &ScriptOption) -> Result<bool, String> 
         "connect_port" => resolved.connect_port = number(option, "a port")?,
         "init_scripts" => {
             resolved.init_scripts = option.value.split(',').map(str::to_owned).collect();
+        }
+        "strict_segments" => resolved.strict_segments = true,
+        "non_fatal" => {
+            for what in option.value.split([',', ' ']).filter(|what| !what.is_empty()) {
+                match what {
+                    "packet" => resolved.non_fatal_packets = true,
+                    "syscall" => resolved.non_fatal_calls = true,
+                    other => {
+                        return Err(format!(
+                            "non_fatal: expected packet or syscall, found `{other}`"
+                        ));
+                    }
+                }
+            }
         }
         "dry_run" => resolved.dry_run = true,
         _ => return Ok(false),

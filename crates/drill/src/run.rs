@@ -98,9 +98,14 @@ impl<'a> Runner<'a> {
                 self.previous = Moment::at(now);
             }
             self.look_at_pending()?;
-            let happened = self
-                .event(event)
-                .map_err(|message| self.failure(event.line, message))?;
+            let happened = match self.event(event) {
+                Ok(happened) => happened,
+                Err(message) if self.is_forgiven(event) => {
+                    self.notes.push(format!("line {}: {message}", event.line));
+                    continue;
+                }
+                Err(message) => return Err(self.failure(event.line, message)),
+            };
             if let Some(moment) = happened {
                 self.previous = moment;
             }
@@ -114,6 +119,15 @@ impl<'a> Runner<'a> {
             line,
             message,
             time: self.zero.map(|zero| now.saturating_sub(zero)),
+        }
+    }
+
+    /// Whether the script goes on when this goes wrong.
+    fn is_forgiven(&self, event: &Event) -> bool {
+        match event.action {
+            Action::Packet(_) => self.options.non_fatal_packets,
+            Action::Call(_) => self.options.non_fatal_calls,
+            Action::Command(_) | Action::Snippet(_) => false,
         }
     }
 

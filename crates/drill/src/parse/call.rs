@@ -121,7 +121,11 @@ fn primary(cursor: &mut Cursor<'_>) -> Result<Expression, ParseError> {
             Expression::Not(Box::new(primary(cursor)?))
         }
         Some('"') => {
-            let text = text(cursor)?;
+            let mut text = text(cursor)?;
+            // Texts behind each other are one, as in C.
+            while cursor.peek()? == Some('"') {
+                text.append(&mut self::text(cursor)?);
+            }
             let begun = cursor.eat("...")?;
             Expression::Text(text, begun)
         }

@@ -11,6 +11,16 @@ use crate::wire::{Live, build, read};
 /// How long a packet is waited for that may come whenever.
 const WHENEVER: Duration = Duration::from_secs(120);
 
+/// A packet of the host.
+struct Came {
+    time: Duration,
+    /// The flow's place among all.
+    flow: usize,
+    /// With the numbers of the wire.
+    live: Packet,
+    bytes: Vec<u8>,
+}
+
 impl Runner<'_> {
     /// The remote side sends a packet.
     pub(super) fn inject(&mut self, event: &Event, packet: &Packet) -> Result<Moment, String> {
@@ -60,32 +70,88 @@ impl Runner<'_> {
             Some((_, latest)) => latest.saturating_add(self.world.grace()),
             None => self.world.now().saturating_add(WHENEVER),
         };
-        let (time, index, live, bytes) = loop {
-            let captured = self.world.capture(deadline).map_err(in_words)?;
-            let Some(captured) = captured else {
-                return Err(self.nothing_came(expected, window));
-            };
-            let Some(live) = read(&captured.bytes) else {
-                continue;
-            };
-            if let Some(index) = self.belongs(expected, &live) {
-                break (captured.time, index, live, captured.bytes);
-            }
+        let Some(Came {
+            time,
+            flow: index,
+            live,
+            bytes,
+        }) = self.next_packet(expected, deadline)?
+        else {
+            return Err(self.nothing_came(expected, window));
         };
         let flow = self.flows.get_mut(index).ok_or("there is no socket")?;
-        flow.learn(expected, &live.packet);
+        flow.learn(expected, &live);
         flow.last_sent = bytes;
-        let actual = flow.to_script(&live.packet);
+        let whole = self.whole(expected, live, deadline)?;
+        let flow = self.flows.get_mut(index).ok_or("there is no socket")?;
+        let actual = flow.to_script(&whole);
         let ticks = self.stamp_tolerance();
         compare(expected, &actual, ticks)
             .map_err(|difference| self.differs(expected, &actual, time, event.time, &difference))?;
         if let Some(flow) = self.flows.get_mut(index) {
-            flow.confirm(expected, &live.packet);
+            flow.confirm(expected, &whole);
         }
         self.in_time("the packet came", window, time)
             .map_err(|late| self.differs(expected, &actual, time, event.time, &late))?;
         self.last_sent = Some(time);
         Ok(Moment::at(time))
+    }
+
+    /// The next packet of the flow that is looked at; nothing where none comes by then.
+    fn next_packet(
+        &mut self,
+        expected: &Packet,
+        deadline: Duration,
+    ) -> Result<Option<Came>, String> {
+        loop {
+            let Some(captured) = self.world.capture(deadline).map_err(in_words)? else {
+                return Ok(None);
+            };
+            let Some(live) = read(&captured.bytes) else {
+                continue;
+            };
+            if let Some(flow) = self.belongs(expected, &live) {
+                return Ok(Some(Came {
+                    time: captured.time,
+                    flow,
+                    live: live.packet,
+                    bytes: captured.bytes,
+                }));
+            }
+        }
+    }
+
+    /// A packet together with those behind it that carry the rest of what is expected at once.
+    fn whole(
+        &mut self,
+        expected: &Packet,
+        mut live: Packet,
+        deadline: Duration,
+    ) -> Result<Packet, String> {
+        let wanted = match &expected.body {
+            Body::Tcp(segment) if !self.options.strict_segments => segment.length,
+            _ => return Ok(live),
+        };
+        loop {
+            let Body::Tcp(so_far) = &mut live.body else {
+                return Ok(live);
+            };
+            if so_far.length == 0 || so_far.length >= wanted {
+                return Ok(live);
+            }
+            let Some(came) = self.next_packet(expected, deadline)? else {
+                return Ok(live);
+            };
+            let Body::Tcp(next) = &came.live.body else {
+                return Ok(live);
+            };
+            if next.sequence != so_far.end() || next.length == 0 {
+                return Ok(live);
+            }
+            // PSH and FIN are the last one's; the rest of the header is the first one's.
+            so_far.length = so_far.length.saturating_add(next.length);
+            so_far.flags = so_far.flags.with(next.flags);
+        }
     }
 
     /// The flow of a packet, where it is the one that is looked at: that of the ports which the script names, or the one under test.

@@ -34,6 +34,9 @@ pub(crate) struct KernelWorld {
     tick: Duration,
 }
 
+const PROC_CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
+const CONGESTION_CONTROL: &str = "net.ipv4.tcp_congestion_control";
+
 /// How long a command of a script may run.
 const COMMAND: Duration = Duration::from_secs(60);
 
@@ -45,7 +48,7 @@ impl KernelWorld {
         let device = Device::new(options)?;
         let origin = SystemTime::now();
         let caller = caller::start(origin)?;
-        Ok(KernelWorld {
+        let mut world = KernelWorld {
             device,
             origin,
             captured: VecDeque::new(),
@@ -54,7 +57,33 @@ impl KernelWorld {
             ended: caller.ended,
             bell: caller.bell,
             tick: tick(),
-        })
+        };
+        // Linux's default, whatever the machine's is.
+        world.set(CONGESTION_CONTROL, "cubic")?;
+        Ok(world)
+    }
+
+    /// Sets a sysctl of the namespace.
+    ///
+    /// Congestion control that is not for everybody (net.ipv4.tcp_allowed_congestion_control, which belongs to the whole machine)
+    /// cannot be the default of a namespace, though a socket may be set to it. Then every new socket is.
+    fn set(&mut self, name: &str, value: &str) -> Result<(), WorldError> {
+        let set = set_sysctl(name, value);
+        if name != CONGESTION_CONTROL {
+            return set;
+        }
+        match set {
+            Ok(()) => self.descriptors.set_congestion_control(None),
+            Err(error) => {
+                let available = "/proc/sys/net/ipv4/tcp_available_congestion_control";
+                let available = std::fs::read_to_string(available).unwrap_or_default();
+                if !available.split_whitespace().any(|known| known == value) {
+                    return Err(error);
+                }
+                self.descriptors.set_congestion_control(Some(value));
+            }
+        }
+        Ok(())
     }
 
     /// Takes in everything that waits, for at most so long: packets, and the bell of the calling thread.
@@ -158,7 +187,7 @@ impl World for KernelWorld {
             match step {
                 Step::Note(note) => notes.push(note),
                 Step::Shell(text) => self.shell(&text, folder)?,
-                Step::Sysctl { name, value } => set_sysctl(&name, &value)?,
+                Step::Sysctl { name, value } => self.set(&name, &value)?,
             }
         }
         Ok(notes)
@@ -180,6 +209,17 @@ impl World for KernelWorld {
 impl KernelWorld {
     /// Runs a command by a shell in the namespace; it must succeed.
     fn shell(&mut self, text: &str, folder: &Path) -> Result<(), WorldError> {
+        let congestion_control = || std::fs::read_to_string(PROC_CONGESTION_CONTROL).ok();
+        let before = congestion_control();
+        let ended = self.run_shell(text, folder);
+        // The command has chosen one that may be the namespace's default.
+        if congestion_control() != before {
+            self.descriptors.set_congestion_control(None);
+        }
+        ended
+    }
+
+    fn run_shell(&mut self, text: &str, folder: &Path) -> Result<(), WorldError> {
         let bash = Path::new("/bin/bash");
         let shell = if bash.exists() {
             bash

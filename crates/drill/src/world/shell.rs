@@ -39,7 +39,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("net.ipv4.tcp_pacing_ss_ratio", "200"),
     ("net.ipv4.tcp_pacing_ca_ratio", "120"),
     ("net.ipv4.tcp_notsent_lowat", "4294967295"),
-    ("net.ipv4.tcp_fastopen", "3"),
+    ("net.ipv4.tcp_fastopen", "0x70403"),
     (
         "net.ipv4.tcp_fastopen_key",
         "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4",

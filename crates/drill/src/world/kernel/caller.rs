@@ -23,6 +23,8 @@ pub(super) struct Descriptors(Arc<Mutex<Table>>);
 struct Table {
     open: BTreeMap<Fd, Arc<OwnedFd>>,
     next: Fd,
+    /// What new TCP sockets are set to, where the namespace's own default cannot be.
+    congestion_control: Option<String>,
 }
 
 impl Descriptors {
@@ -49,6 +51,26 @@ impl Descriptors {
     fn take(&self, fd: Fd) -> io::Result<Arc<OwnedFd>> {
         self.with(|table| table.open.remove(&fd))
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+    }
+
+    /// What new TCP sockets are set to; nothing where the namespace's default is as it must be.
+    pub(super) fn set_congestion_control(&self, name: Option<&str>) {
+        self.with(|table| table.congestion_control = name.map(str::to_owned));
+    }
+
+    /// Makes a socket.
+    fn socket(&self, domain: i32, kind: i32, protocol: i32) -> io::Result<Fd> {
+        let made = socket_call::socket(domain, kind | libc::SOCK_CLOEXEC, protocol)?;
+        let is_tcp = kind & 0xf == libc::SOCK_STREAM
+            && matches!(domain, libc::AF_INET | libc::AF_INET6)
+            && matches!(protocol, 0 | libc::IPPROTO_TCP);
+        if let Some(name) = self.with(|table| table.congestion_control.clone())
+            && is_tcp
+        {
+            let name = name.as_bytes();
+            socket_call::set_option(made.as_fd(), libc::IPPROTO_TCP, libc::TCP_CONGESTION, name)?;
+        }
+        Ok(self.add(made))
     }
 
     /// `TCP_INFO` of a socket.
@@ -199,10 +221,7 @@ fn connection(files: &Descriptors, call: Call) -> io::Result<Outcome> {
             domain,
             kind,
             protocol,
-        } => {
-            let made = socket_call::socket(domain, kind | libc::SOCK_CLOEXEC, protocol)?;
-            Ok(Outcome::of(files.add(made).into()))
-        }
+        } => Ok(Outcome::of(files.socket(domain, kind, protocol)?.into())),
         Call::Bind { fd, address } => {
             socket_call::bind(files.get(fd)?.as_fd(), &address)?;
             Ok(Outcome::of(0))
