@@ -4,7 +4,7 @@
 //! A connection is in two halves, what it sends (`sender`, `send_buffer` with their mechanisms) and what it receives
 //! (`receive_buffer`); `connection` holds them together, and `input`, `validate`, `active`, `acks`, `output`, `transmit`, `timers`, `close`,
 //! `icmp` and `mtu` say what happens to it. `table` is where sockets are found; `listener`, `passive`, `secrets` open connections for others;
-//! `time_wait` is what remains; `calls` are the system calls; `info` is what `ss` shows.
+//! `time_wait` is what remains; `calls` and `inquiry` are the system calls; `info` is what `ss` shows.
 
 mod acks;
 mod active;
@@ -15,6 +15,7 @@ mod icmp;
 mod incoming;
 mod info;
 mod input;
+mod inquiry;
 mod limited;
 mod listener;
 mod mtu;

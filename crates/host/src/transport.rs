@@ -6,6 +6,7 @@
 mod bind;
 pub(crate) mod icmp;
 mod icmp_input;
+mod inquiry;
 pub(crate) mod memory;
 mod raw;
 mod receive;

@@ -14,6 +14,7 @@ use super::socket_options::SocketOptions;
 use super::table::{Entry, Holder, unmapped, unspecified};
 use super::{Idle, Listener, Socket, Tcp};
 use crate::host::Host;
+use crate::inquiry::SendFlags;
 use crate::socket::{Errno, Shutdown, SocketAddress, SocketId};
 use crate::stack::Stack;
 use crate::timer::TimerQueue;
@@ -182,28 +183,7 @@ impl Tcp {
         id: SocketId,
         bytes: &[u8],
     ) -> Result<usize, Errno> {
-        let connection = match self.sockets.get_mut(&id) {
-            Some(Socket::Connection(connection)) => connection,
-            Some(_) => return Err(Errno::Epipe),
-            None => return Err(Errno::Ebadf),
-        };
-        match connection.state {
-            SocketState::Established | SocketState::CloseWait => {}
-            SocketState::SynSent | SocketState::SynRecv => return Err(Errno::Eagain),
-            _ => return Err(connection.error.take().unwrap_or(Errno::Epipe)),
-        }
-        if let Some(error) = connection.error.take() {
-            return Err(error);
-        }
-        if connection.shut_write {
-            return Err(Errno::Epipe);
-        }
-        let taken = connection.take_bytes(stack, bytes);
-        self.settle(stack, id);
-        if taken == 0 && !bytes.is_empty() {
-            return Err(Errno::Eagain);
-        }
-        Ok(taken)
+        self.send(stack, id, bytes, SendFlags::default())
     }
 
     /// `shutdown(2)`.

@@ -407,6 +407,14 @@ impl ReceiveBuffer {
         done
     }
 
+    /// Copies bytes that stay (MSG_PEEK); how many.
+    pub(crate) fn peek(&self, into: &mut [u8]) -> usize {
+        for (place, byte) in into.iter_mut().zip(&self.bytes) {
+            *place = *byte;
+        }
+        into.len().min(self.bytes.len())
+    }
+
     /// Copies bytes out, as many as there are and as there is room for.
     fn take(&mut self, into: &mut [u8], length: usize) -> usize {
         let (first, second) = self.bytes.as_slices();

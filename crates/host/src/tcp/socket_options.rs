@@ -156,6 +156,18 @@ pub(super) fn seconds_to_retransmissions(seconds: u32, rto_max: Duration) -> u32
     retransmissions
 }
 
+/// The reverse (`retrans_to_secs`).
+pub(super) fn retransmissions_to_seconds(retransmissions: u32, rto_max: Duration) -> u32 {
+    let most = u32::try_from(rto_max.as_secs()).unwrap_or(u32::MAX);
+    let mut timeout: u32 = 1;
+    let mut period: u32 = u32::from(retransmissions > 0);
+    for _ in 1..retransmissions {
+        timeout = timeout.saturating_mul(2).min(most);
+        period = period.saturating_add(timeout);
+    }
+    period
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use super::segment::Segment;
 use super::send_buffer::Appended;
 use super::sender::{Pending, Sender};
 use crate::counters::TcpExtCounter;
+use crate::inquiry::SendFlags;
 use crate::socket::{Errno, Event};
 use crate::stack::Stack;
 
@@ -64,7 +65,12 @@ impl Connection {
     }
 
     /// Takes bytes from a program and sends what may be sent (`tcp_sendmsg_locked`); how many found room.
-    pub(super) fn take_bytes(&mut self, stack: &mut Stack, bytes: &[u8]) -> usize {
+    pub(super) fn take_bytes(
+        &mut self,
+        stack: &mut Stack,
+        bytes: &[u8],
+        flags: SendFlags,
+    ) -> usize {
         self.sender.slow_start_after_idle(&mut Context::of(stack));
         let unsent = self.send_buffer.not_sent(self.sender.snd_nxt);
         self.sender
@@ -92,22 +98,29 @@ impl Connection {
                 }
                 Appended::NoSpace => {
                     self.no_space = true;
+                    // What there is goes, whatever is to follow.
+                    if rest.len() < bytes.len() {
+                        self.push(stack, mss, Nagle::Off, SendFlags::default());
+                    }
                     break;
                 }
             }
             mss = self.current_mss(stack);
         }
         if rest.len() < bytes.len() {
-            self.push(stack, mss);
+            let nagle = self.nagle();
+            self.push(stack, mss, nagle, flags);
         }
         bytes.len() - rest.len()
     }
 
     /// Behind a write (`tcp_push`).
-    fn push(&mut self, stack: &mut Stack, mss: u32) {
+    fn push(&mut self, stack: &mut Stack, mss: u32, nagle: Nagle, flags: SendFlags) {
         if self.send_buffer.head().is_some() {
-            self.send_buffer.mark_push();
-            let nagle = self.nagle();
+            if !flags.more || self.send_buffer.forced_push(self.sender.max_window) {
+                self.send_buffer.mark_push();
+            }
+            let nagle = if flags.more { Nagle::Cork } else { nagle };
             self.push_pending(stack, mss, nagle);
         }
     }
@@ -163,7 +176,7 @@ impl Connection {
     }
 
     /// TCP_NOTSENT_LOWAT, or the setting.
-    fn watermark(&self, stack: &Stack) -> u32 {
+    pub(super) fn watermark(&self, stack: &Stack) -> u32 {
         self.options
             .notsent_lowat
             .unwrap_or(stack.settings.tcp.notsent_lowat)

@@ -55,7 +55,7 @@ impl Tcp {
     }
 
     /// A listener ends (`inet_csk_listen_stop`): who waits to be accepted is reset, handshakes are forgotten.
-    pub(super) fn stop_listening(&mut self, stack: &mut Stack, id: SocketId) {
+    pub(in crate::tcp) fn stop_listening(&mut self, stack: &mut Stack, id: SocketId) {
         let Some(Socket::Listener(listener)) = self.sockets.remove(&id) else {
             return;
         };

@@ -1,0 +1,270 @@
+//! What programs ask of a TCP socket (`tcp_poll`, `tcp_ioctl`, `do_tcp_getsockopt`, `sk_getsockopt`), MSG_PEEK, MSG_MORE.
+
+use transect_config::SocketState;
+
+use super::connection::{Connection, MSS_DEFAULT};
+use super::socket_options::{SocketOptions, retransmissions_to_seconds};
+use super::table::unspecified;
+use super::{Idle, Socket, Tcp};
+use crate::inquiry::{OptionName, OptionValue, QueuedBytes, Readiness, SendFlags};
+use crate::socket::{Errno, SocketAddress, SocketId};
+use crate::stack::Stack;
+
+impl Tcp {
+    /// `tcp_poll`.
+    pub(crate) fn readiness(&mut self, stack: &Stack, id: SocketId) -> Option<Readiness> {
+        Some(match self.sockets.get_mut(&id)? {
+            // A socket that is not connected is in CLOSE.
+            Socket::Idle(_) => Readiness {
+                writable: true,
+                hung_up: true,
+                ..Readiness::default()
+            },
+            Socket::Listener(listener) => Readiness {
+                readable: !listener.accept.is_empty(),
+                failed: listener.error.is_some(),
+                ..Readiness::default()
+            },
+            Socket::Connection(connection) => connection.readiness(stack),
+        })
+    }
+
+    /// `tcp_ioctl`.
+    pub(crate) fn queued(&self, id: SocketId) -> Result<QueuedBytes, Errno> {
+        let connection = match self.sockets.get(&id) {
+            Some(Socket::Connection(connection)) => connection,
+            Some(Socket::Listener(_)) => return Err(Errno::Einval),
+            Some(Socket::Idle(_)) => return Ok(QueuedBytes::default()),
+            None => return Err(Errno::Ebadf),
+        };
+        if matches!(
+            connection.state,
+            SocketState::SynSent | SocketState::SynRecv
+        ) {
+            return Ok(QueuedBytes::default());
+        }
+        let ahead =
+            |to: transect_packet::SequenceNumber, from| to.offset_from(from).max(0).unsigned_abs();
+        let (receive, sender) = (&connection.receive, &connection.sender);
+        let written = connection.send_buffer.write_seq;
+        Ok(QueuedBytes {
+            unread: u32::try_from(receive.readable()).unwrap_or(u32::MAX),
+            unacknowledged: ahead(written, sender.snd_una),
+            unsent: ahead(written, sender.snd_nxt),
+        })
+    }
+
+    /// `getsockopt(2)`.
+    pub(crate) fn option(
+        &mut self,
+        stack: &mut Stack,
+        id: SocketId,
+        name: OptionName,
+    ) -> Result<OptionValue, Errno> {
+        let socket = self.sockets.get_mut(&id).ok_or(Errno::Ebadf)?;
+        let connection = match socket {
+            Socket::Connection(connection) => Some(connection),
+            _ => None,
+        };
+        if let Some(connection) = connection
+            && let Some(value) = connection.option(stack, name)?
+        {
+            return Ok(value);
+        }
+        let (options, listens) = match self.sockets.get(&id) {
+            Some(Socket::Idle(idle)) => (&idle.options, false),
+            Some(Socket::Listener(listener)) => (&listener.options, true),
+            Some(Socket::Connection(connection)) => (&connection.options, false),
+            None => return Err(Errno::Ebadf),
+        };
+        match name {
+            OptionName::Listens => Ok(listens.into()),
+            OptionName::Mtu => Err(Errno::Enotconn),
+            _ => Ok(kept(options, stack, name)),
+        }
+    }
+
+    /// `recv(2)` with MSG_PEEK.
+    pub(crate) fn peek(&mut self, id: SocketId, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let connection = self.connection_mut(id)?;
+        let copied = connection.receive.peek(buffer);
+        if copied > 0 || connection.fin_received || buffer.is_empty() {
+            return Ok(copied);
+        }
+        match connection.error.take() {
+            Some(error) => Err(error),
+            None if connection.shut_read => Ok(0),
+            None if connection.state == SocketState::Unconnected => Err(Errno::Enotconn),
+            None => Err(Errno::Eagain),
+        }
+    }
+
+    /// `connect(2)` with AF_UNSPEC (`tcp_disconnect`).
+    pub(crate) fn disconnect(&mut self, stack: &mut Stack, id: SocketId) -> Result<(), Errno> {
+        match self.sockets.get_mut(&id) {
+            None => return Err(Errno::Ebadf),
+            Some(Socket::Idle(_)) => return Ok(()),
+            Some(Socket::Listener(_)) => {
+                self.stop_listening(stack, id);
+                return Ok(());
+            }
+            Some(Socket::Connection(connection)) => connection.disconnect(stack),
+        }
+        self.settle(stack, id);
+        let connection = self.connection_mut(id)?;
+        let local = if connection.options.port_locked {
+            connection.local
+        } else {
+            SocketAddress::new(unspecified(connection.version), 0)
+        };
+        let idle = Idle {
+            version: connection.version,
+            options: connection.options.clone(),
+            local,
+        };
+        self.sockets.insert(id, Socket::Idle(Box::new(idle)));
+        Ok(())
+    }
+
+    /// Whether connect(2) has not been told how the handshake ended.
+    pub(crate) fn is_connecting(&self, id: SocketId) -> bool {
+        matches!(self.sockets.get(&id), Some(Socket::Connection(connection)) if connection.connecting)
+    }
+
+    /// `sk_stream_closing`.
+    pub(crate) fn is_closing(&self, id: SocketId) -> bool {
+        matches!(self.sockets.get(&id), Some(Socket::Connection(connection)) if matches!(
+            connection.state,
+            SocketState::FinWait1 | SocketState::Closing | SocketState::LastAck
+        ))
+    }
+
+    /// `write(2)`, and `send(2)` with its flags: how many bytes found room. EAGAIN where none did.
+    pub(crate) fn send(
+        &mut self,
+        stack: &mut Stack,
+        id: SocketId,
+        bytes: &[u8],
+        flags: SendFlags,
+    ) -> Result<usize, Errno> {
+        let connection = match self.sockets.get_mut(&id) {
+            Some(Socket::Connection(connection)) => connection,
+            Some(_) => return Err(Errno::Epipe),
+            None => return Err(Errno::Ebadf),
+        };
+        match connection.state {
+            SocketState::Established | SocketState::CloseWait => {}
+            SocketState::SynSent | SocketState::SynRecv => return Err(Errno::Eagain),
+            _ => return Err(connection.error.take().unwrap_or(Errno::Epipe)),
+        }
+        if let Some(error) = connection.error.take() {
+            return Err(error);
+        }
+        if connection.shut_write {
+            return Err(Errno::Epipe);
+        }
+        let taken = connection.take_bytes(stack, bytes, flags);
+        self.settle(stack, id);
+        if taken == 0 && !bytes.is_empty() {
+            return Err(Errno::Eagain);
+        }
+        Ok(taken)
+    }
+}
+
+/// What was set, or what the settings say where nothing was.
+fn kept(options: &SocketOptions, stack: &Stack, name: OptionName) -> OptionValue {
+    let settings = &stack.settings.tcp;
+    let seconds = |time: std::time::Duration| {
+        OptionValue::Number(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+    };
+    match name {
+        OptionName::ReceiveBuffer => options.receive_buffer.unwrap_or(settings.rmem[1]).into(),
+        OptionName::SendBuffer => options.send_buffer.unwrap_or(settings.wmem[1]).into(),
+        OptionName::ReuseAddress => options.reuse_address.into(),
+        OptionName::KeepAlive => options.keep_alive.into(),
+        OptionName::Linger => OptionValue::Linger(options.linger),
+        OptionName::Mark => options.mark.into(),
+        OptionName::Priority => options.priority.into(),
+        OptionName::Ttl => match options.ttl {
+            Some(ttl) => u32::from(ttl).into(),
+            None => OptionValue::Number(stack.settings.number("net.ipv4.ip_default_ttl")),
+        },
+        OptionName::Tos => u32::from(options.tos).into(),
+        OptionName::MinTtl => u32::from(options.min_ttl).into(),
+        OptionName::MtuDiscover => u32::from(options.mtu_discover).into(),
+        OptionName::NoDelay => options.no_delay.into(),
+        OptionName::Cork => options.cork.into(),
+        OptionName::MaxSegment => options.max_segment.map_or(MSS_DEFAULT, u32::from).into(),
+        OptionName::KeepIdle => seconds(options.keepalive_time(settings)),
+        OptionName::KeepInterval => seconds(options.keepalive_interval(settings)),
+        OptionName::KeepCount => options.keepalive_probes(settings).into(),
+        OptionName::SynCount => options.syn_count.unwrap_or(settings.syn_retries).into(),
+        OptionName::Linger2 if options.linger2 < 0 => OptionValue::Number(-1),
+        OptionName::Linger2 => seconds(options.fin_time(settings)),
+        OptionName::DeferAccept => {
+            retransmissions_to_seconds(options.defer_accept, settings.rto_max).into()
+        }
+        OptionName::WindowClamp => options.window_clamp.into(),
+        OptionName::Congestion => OptionValue::Text(
+            options
+                .congestion
+                .clone()
+                .unwrap_or_else(|| settings.congestion_control.clone()),
+        ),
+        OptionName::UserTimeout => options.user_timeout.into(),
+        OptionName::NotSentLowWatermark => options.notsent_lowat.unwrap_or(0).into(),
+        OptionName::V6Only => options.v6_only.into(),
+        // A new socket is quick (`pingpong` 0); the rest is answered before.
+        OptionName::QuickAck => true.into(),
+        OptionName::Broadcast | OptionName::Listens | OptionName::Mtu => false.into(),
+    }
+}
+
+impl Connection {
+    fn readiness(&mut self, stack: &Stack) -> Readiness {
+        let ended = self.shut_read || self.fin_received;
+        let mut readiness = Readiness {
+            readable: ended,
+            writable: false,
+            read_ended: ended,
+            hung_up: self.shut_write && ended || self.state == SocketState::Unconnected,
+            failed: self.error.is_some(),
+        };
+        if matches!(self.state, SocketState::SynSent | SocketState::SynRecv) {
+            return readiness;
+        }
+        readiness.readable |= self.receive.readable() > 0;
+        let watermark = self.watermark(stack);
+        readiness.writable =
+            self.shut_write || self.send_buffer.is_writable(self.sender.snd_nxt, watermark);
+        if !readiness.writable {
+            self.no_space = true;
+        }
+        readiness
+    }
+
+    /// The options that a connection answers itself.
+    fn option(
+        &mut self,
+        stack: &mut Stack,
+        name: OptionName,
+    ) -> Result<Option<OptionValue>, Errno> {
+        let closed = self.state == SocketState::Unconnected;
+        Ok(Some(match name {
+            OptionName::ReceiveBuffer => self.receive.rcvbuf.into(),
+            OptionName::SendBuffer => self.send_buffer.sndbuf.into(),
+            OptionName::MaxSegment if !closed || self.options.max_segment.is_none() => {
+                self.sender.mss_cache.into()
+            }
+            OptionName::WindowClamp => self.receive.window_clamp.into(),
+            OptionName::QuickAck => (!self.acks.in_pingpong()).into(),
+            OptionName::Congestion => OptionValue::Text(self.sender.algorithm_name().to_owned()),
+            OptionName::Mtu => {
+                let route = self.route(stack).map_err(|_| Errno::Enotconn)?;
+                route.mtu.into()
+            }
+            _ => return Ok(None),
+        }))
+    }
+}
