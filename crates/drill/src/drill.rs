@@ -8,7 +8,7 @@ use crate::parse::Defines;
 use crate::report::{ScriptFailure, ScriptResult};
 use crate::run::{Failure, Runner};
 use crate::script::{Script, ScriptOption};
-use crate::world::{KernelWorld, World, WorldError};
+use crate::world::{KernelWorld, ModelWorld, World, WorldError};
 
 /// Where scripts run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -182,11 +182,10 @@ fn run_prepared(
         return Ok(0.0);
     }
     match world {
-        WorldKind::Model => Err(Failure {
-            line: 0,
-            message: "the model world cannot run scripts yet; use --world kernel".to_owned(),
-            time: None,
-        }),
+        WorldKind::Model => {
+            let mut world = ModelWorld::new(&prepared.options).map_err(broken)?;
+            run_in(&prepared, &mut world, notes)
+        }
         WorldKind::Kernel => {
             // A thread of its own: it moves into a namespace, and the namespace ends with it.
             let thread = std::thread::Builder::new()

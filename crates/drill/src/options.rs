@@ -204,7 +204,11 @@ fn apply(resolved: &mut Options, option: &ScriptOption) -> Result<bool, String> 
         }
         "strict_segments" => resolved.strict_segments = true,
         "non_fatal" => {
-            for what in option.value.split([',', ' ']).filter(|what| !what.is_empty()) {
+            for what in option
+                .value
+                .split([',', ' '])
+                .filter(|what| !what.is_empty())
+            {
                 match what {
                     "packet" => resolved.non_fatal_packets = true,
                     "syscall" => resolved.non_fatal_calls = true,

@@ -1,12 +1,14 @@
 //! Where a script runs.
 
 mod kernel;
+mod model;
 mod shell;
 
 use std::path::Path;
 use std::time::Duration;
 
 pub(crate) use kernel::KernelWorld;
+pub(crate) use model::ModelWorld;
 
 use crate::call::{Call, Fd, Outcome};
 use crate::tcp_info::TcpInfo;

@@ -1,0 +1,170 @@
+//! Commands of scripts: settings, and the few programs that change what the host goes by.
+
+use transect_config::{IpVersion, read_routes};
+
+use super::super::WorldError;
+use super::ModelWorld;
+use super::setup::{NAME, address, routes_of};
+
+/// Settings that Linux has and that mean nothing to the model, for want of what they are about.
+const WITHOUT_MEANING: &[&str] = &[
+    "net.core.busy_poll",
+    "net.core.busy_read",
+    "net.core.default_qdisc",
+    "net.core.optmem_max",
+    "net.ipv4.tcp_allowed_congestion_control",
+    "net.ipv4.tcp_child_ehash_entries",
+    "net.ipv4.tcp_fack",
+    "net.ipv4.tcp_fastopen",
+    "net.ipv4.tcp_fastopen_blackhole_timeout_sec",
+    "net.ipv4.tcp_fastopen_key",
+    "net.ipv4.tcp_low_latency",
+    "net.ipv4.tcp_mem",
+    "net.ipv4.tcp_migrate_req",
+    "net.ipv4.tcp_no_metrics_save",
+    "net.ipv4.tcp_no_ssthresh_metrics_save",
+    "net.ipv4.tcp_plb_enabled",
+    "net.ipv4.tcp_reflect_tos",
+];
+
+impl ModelWorld {
+    /// Sets a setting; what there is to say about it.
+    pub(super) fn set_sysctl(
+        &mut self,
+        name: &str,
+        value: &str,
+    ) -> Result<Option<String>, WorldError> {
+        if WITHOUT_MEANING.contains(&name) {
+            return Ok(Some(format!(
+                "{name} means nothing to the model host: ignored"
+            )));
+        }
+        // The kernel reads numbers in any base.
+        let number = |word: &str| match word.strip_prefix("0x") {
+            Some(digits) => {
+                u64::from_str_radix(digits, 16).map_or(word.to_owned(), |n| n.to_string())
+            }
+            None => word.to_owned(),
+        };
+        let value: Vec<String> = value.split_whitespace().map(number).collect();
+        self.host
+            .set_sysctl(name, &value.join(" "))
+            .map_err(WorldError::doing("setting"))?;
+        Ok(None)
+    }
+
+    /// Does what a program would do; what there is to say about it.
+    pub(super) fn program(&mut self, text: &str) -> Result<Vec<String>, WorldError> {
+        let all: Vec<&str> = text
+            .split_whitespace()
+            .take_while(|word| !word.contains('>'))
+            .collect();
+        let refused = || {
+            WorldError(format!(
+                "the model world has no programs: it cannot run `{}` (it knows sysctl, ip route, ip link set … mtu, ip address add)",
+                text.trim()
+            ))
+        };
+        let Some(("ip", words)) = all.split_first().map(|(program, words)| (*program, words))
+        else {
+            // What only looks changes nothing.
+            return match all.first() {
+                Some(&("nstat" | "ss" | "sleep" | "cat" | "ls")) => Ok(vec![format!(
+                    "`{}` is left out in the model world",
+                    text.trim()
+                )]),
+                _ => Err(refused()),
+            };
+        };
+        let mut version = IpVersion::V4;
+        let mut words = words;
+        while let Some((option, rest)) = words
+            .split_first()
+            .filter(|(word, _)| word.starts_with('-'))
+        {
+            if *option == "-6" {
+                version = IpVersion::V6;
+            }
+            words = rest;
+        }
+        match words {
+            ["tcp_metrics" | "tcpm", ..] => Ok(Vec::new()),
+            ["route" | "ro" | "r", "flush", "cache"] => Ok(Vec::new()),
+            [
+                "route" | "ro" | "r",
+                verb @ ("add" | "replace" | "change" | "del" | "delete"),
+                spec @ ..,
+            ] => self
+                .change_route(version, verb, &spec.join(" "))
+                .map(|()| Vec::new()),
+            ["link" | "li" | "l", "set", rest @ ..] => {
+                let rest: Vec<&str> = rest.iter().copied().filter(|word| *word != "dev").collect();
+                match rest.as_slice() {
+                    [device, "mtu", mtu] => {
+                        let mtu: u32 = mtu.parse().map_err(|_| refused())?;
+                        self.set_mtu(device, mtu);
+                        Ok(Vec::new())
+                    }
+                    [_, "up"] => Ok(Vec::new()),
+                    _ => Err(refused()),
+                }
+            }
+            ["address" | "addr" | "a", "add", prefix, rest @ ..] if rest.contains(&NAME) => {
+                let (ip, length) = prefix.split_once('/').ok_or_else(refused)?;
+                let ip: std::net::IpAddr = ip.parse().map_err(|_| refused())?;
+                let length = length.parse().map_err(|_| refused())?;
+                self.host
+                    .reconfigure(self.now, |config| address(config, 2, NAME, ip, length));
+                Ok(Vec::new())
+            }
+            _ => Err(refused()),
+        }
+    }
+
+    fn set_mtu(&mut self, device: &str, mtu: u32) {
+        self.host.reconfigure(self.now, |config| {
+            let mut links = config.links.iter_mut().flatten();
+            if let Some(link) = links.find(|link| link.name == device) {
+                link.mtu = Some(mtu);
+            }
+        });
+    }
+
+    fn change_route(
+        &mut self,
+        version: IpVersion,
+        verb: &str,
+        spec: &str,
+    ) -> Result<(), WorldError> {
+        let parsed = read_routes(spec, Some(version));
+        let mut routes = parsed.value.into_iter();
+        let (Some(route), None, true) = (routes.next(), routes.next(), parsed.problems.is_empty())
+        else {
+            return Err(WorldError(format!(
+                "`ip route {verb} {spec}`: this route is not understood"
+            )));
+        };
+        // Metrics other than the MTU are nothing that the model goes by.
+        let metrics = [
+            "initcwnd", "initrwnd", "rto_min", "quickack", "advmss", "window", "congctl",
+            "features", "rtt",
+        ];
+        if let Some(metric) = spec.split_whitespace().find(|word| metrics.contains(word)) {
+            return Err(WorldError(format!(
+                "`ip route {verb} {spec}`: the model host knows no {metric} of routes"
+            )));
+        }
+        self.host.reconfigure(self.now, |config| {
+            let routes = routes_of(config, version);
+            if verb != "add" {
+                routes.retain(|known| {
+                    known.table != route.table || known.destination != route.destination
+                });
+            }
+            if !verb.starts_with("del") {
+                routes.push(route);
+            }
+        });
+        Ok(())
+    }
+}
