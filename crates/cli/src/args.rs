@@ -1,5 +1,6 @@
 //! What the user types, as it was typed. [`crate::plan`] turns it into what will be done.
 
+mod drill;
 mod host;
 mod words;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use drill::DrillArgs;
 pub(crate) use host::HostArgs;
 pub(crate) use words::{Share, Span, share, span};
 
@@ -62,6 +64,13 @@ pub(crate) enum Command {
     /// Experiments: a fault made on purpose, and the verdict it must end in
     #[command(subcommand)]
     Lab(LabCommand),
+
+    /// Run packetdrill scripts against the model host or this machine's kernel
+    ///
+    /// A script says which packets arrive, which system calls are made, and what the host must do and when. docs/drill.md has
+    /// the language.
+    #[command(after_help = drill::EXAMPLES)]
+    Drill(DrillArgs),
 
     /// The path, and which tool, counter, cause and disturbance lives where
     Map(MapArgs),

@@ -1,5 +1,6 @@
 //! What each command does: resolve, work, answer.
 
+mod drill;
 mod explain;
 #[cfg(feature = "live")]
 mod host;
@@ -10,6 +11,7 @@ mod observe;
 #[cfg(not(feature = "live"))]
 mod without_live;
 
+pub(crate) use drill::drill;
 pub(crate) use explain::explain;
 #[cfg(feature = "live")]
 pub(crate) use host::host;

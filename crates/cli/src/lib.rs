@@ -67,6 +67,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Lab(LabCommand::List(args)) => commands::lab_list(&args),
         Command::Lab(LabCommand::Run(args)) => commands::lab_run(&args),
         Command::Lab(LabCommand::Compare(args)) => commands::lab_compare(&args),
+        Command::Drill(args) => commands::drill(&args),
         Command::Map(args) => commands::map(&args),
         Command::Doctor(args) => commands::doctor(&args),
     }

@@ -41,7 +41,8 @@ mod tests {
     fn every_command_has_its_section() {
         let page = command_line_markdown();
         for command in [
-            "why", "collect", "explain", "host", "lab", "lab list", "lab run", "map", "doctor",
+            "why", "collect", "explain", "host", "lab", "lab list", "lab run", "drill", "map",
+            "doctor",
         ] {
             assert!(
                 page.contains(&format!("\n## transect {command}\n")),

@@ -28,6 +28,7 @@ Commands:
   explain  Diagnose bundles, captures and dumps
   host     Attach a model host to a TUN or TAP device, in real time
   lab      Experiments: a fault made on purpose, and the verdict it must end in
+  drill    Run packetdrill scripts against the model host or this machine's kernel
   map      The path, and which tool, counter, cause and disturbance lives where
   doctor   What can be observed here, what cannot, and what to do about it
 
@@ -52,6 +53,7 @@ fn every_command_has_a_help() {
         &["lab", "run"],
         &["lab", "compare"],
         &["host"],
+        &["drill"],
         &["map"],
         &["doctor"],
     ] {
@@ -261,6 +263,69 @@ fn assert_valid(name: &str, text: &str) {
     if let Err(error) = jsonschema::validate(&schema, &value) {
         panic!("{error} at {}", error.instance_path());
     }
+}
+
+/// Writes scripts into a folder; the program's answer about them, with the folder's name taken out.
+fn drilled(arguments: &[&str], scripts: &[(&str, &str)]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in scripts {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let output = transect()
+        .arg("drill")
+        .arg(folder.path())
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let place = format!("{}/", folder.path().display());
+    (output.status.code(), text.replace(&place, ""))
+}
+
+#[test]
+fn a_script_that_cannot_be_read_is_told_with_its_line() {
+    let (status, text) = drilled(
+        &[],
+        &[(
+            "a.pkt",
+            "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 < Q 0:0(0) win 100\n",
+        )],
+    );
+    assert_eq!(status, Some(1));
+    snapbox::assert_data_eq!(
+        text,
+        str![[r#"
+FAILED  a.pkt:2: expected TCP flags: letters of `FSRP.UEWA`, a digit for ACE, or `-` for none; found `Q 0:0(0) win 100`
+0 of 1 passed in the model world
+
+"#]]
+    );
+}
+
+#[test]
+fn drills_as_json_are_as_published() {
+    let scripts = [
+        ("a.pkt", "--dry_run\n--speed=1\n0 close(3) = 0\n"),
+        ("b.pkt", "0 close("),
+    ];
+    let (status, text) = drilled(&["--json"], &scripts);
+    assert_eq!(status, Some(1));
+    assert_valid("transect.drill.1", &text);
+    let (status, text) = drilled(&["--json"], &scripts[..1]);
+    assert_eq!(status, Some(0));
+    assert_valid("transect.drill.1", &text);
+}
+
+#[test]
+fn a_folder_without_scripts_is_wrong_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    for missing in [path, "/nowhere.pkt"] {
+        let output = transect().args(["drill", missing]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{missing}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(missing));
+    }
+    transect().args(["drill", "-D", "X", path]).assert().code(2);
 }
 
 /// What only a build with the feature `live` does.

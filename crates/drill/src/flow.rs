@@ -25,6 +25,15 @@ enum State {
     Open,
 }
 
+/// Where one side's sequence numbers begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Start {
+    /// In the script.
+    script: u32,
+    /// On the wire.
+    wire: u32,
+}
+
 /// One socket's conversation.
 #[derive(Debug, Clone)]
 pub(crate) struct Flow {
@@ -35,8 +44,10 @@ pub(crate) struct Flow {
     /// Port 0: not known yet.
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
-    /// What is added to the script's numbers of the host's bytes; nothing before a SYN was seen. The remote side's go as they are.
-    offset: Option<u32>,
+    /// The host's first sequence number; nothing before a SYN of its was seen.
+    local_start: Option<Start>,
+    /// The remote side's first sequence number: that of its SYN, which goes over the wire as the script writes it.
+    remote_start: Option<u32>,
     /// The host's timestamps: the script's to the wire's.
     stamps: BTreeMap<u32, u32>,
     /// The first of them, by which the others are measured.
@@ -107,7 +118,8 @@ impl Flows {
             fd: None,
             local: SocketAddr::new(self.options.local_ip, 0),
             remote: SocketAddr::new(self.options.remote_ip, 0),
-            offset: None,
+            local_start: None,
+            remote_start: None,
             stamps: BTreeMap::new(),
             first_stamp: None,
             last_sent: Vec::new(),
@@ -152,7 +164,8 @@ impl Flows {
         };
         if let Some(flow) = self.all.get_mut(index) {
             flow.remote = remote;
-            flow.offset = None;
+            flow.local_start = None;
+            flow.remote_start = None;
             flow.state = State::Connecting;
         }
         self.current = Some(index);
@@ -292,7 +305,7 @@ impl Flows {
             }
         };
         let exact = self.all.iter().rposition(|flow| {
-            let known = flow.state != State::Connecting || flow.offset.is_some();
+            let known = flow.state != State::Connecting || flow.local_start.is_some();
             known && flow.protocol == protocol && flow.local == source && flow.remote == destination
         });
         if exact.is_some() {
@@ -338,24 +351,52 @@ impl Flow {
         }
     }
 
+    /// What is added to the script's numbers of the host's bytes. In a SYN they are as they are written, in all other packets they
+    /// count from the SYN.
+    fn local_offset(&self, syn: bool) -> u32 {
+        match self.local_start {
+            Some(start) if syn => start.wire.wrapping_sub(start.script),
+            Some(start) => start.wire,
+            None => 0,
+        }
+    }
+
+    /// The same for the remote side's.
+    fn remote_offset(&self, syn: bool) -> u32 {
+        match self.remote_start {
+            Some(start) if !syn => start,
+            _ => 0,
+        }
+    }
+
+    /// The remote side's first SYN: where its numbers begin.
+    pub(crate) fn hear(&mut self, packet: &Packet) {
+        if let Body::Tcp(segment) = &packet.body
+            && segment.flags.has(Flags::SYN)
+        {
+            self.remote_start.get_or_insert(segment.sequence);
+        }
+    }
+
     /// A packet from the remote side with the numbers of the wire: acknowledgments and SACK blocks count the host's bytes, and the
     /// echoed timestamp is one of the host's.
     pub(crate) fn to_live(&self, packet: &Packet) -> Packet {
         let mut packet = packet.clone();
-        let offset = self.offset.unwrap_or(0);
         match &mut packet.body {
             Body::Tcp(segment) => {
+                let syn = segment.flags.has(Flags::SYN);
+                let (local, remote) = (self.local_offset(syn), self.remote_offset(syn));
+                segment.sequence = segment.sequence.wrapping_add(remote);
                 if segment.flags.has(Flags::ACK) {
-                    segment.ack = segment.ack.map(|ack| ack.wrapping_add(offset));
+                    segment.ack = segment.ack.map(|ack| ack.wrapping_add(local));
                 }
-                each_block(segment, |number| number.wrapping_add(offset));
-                each_stamp(segment, |value, echo| {
-                    (value, self.stamps.get(&echo).copied().unwrap_or(echo))
-                });
+                let blocks = self.local_offset(false);
+                each_block(segment, |number| number.wrapping_add(blocks));
+                each_stamp(segment, |value, echo| (value, self.echoed_stamp(echo)));
             }
             Body::Icmp(icmp) => {
                 if let Some(Echoed::Tcp { sequence, .. }) = &mut icmp.echoed {
-                    *sequence = sequence.wrapping_add(offset);
+                    *sequence = sequence.wrapping_add(self.local_offset(false));
                 }
             }
             Body::Udp(_) => {}
@@ -363,24 +404,38 @@ impl Flow {
         packet
     }
 
+    /// A timestamp of the host on the wire: that of the last one that the script has named, and so many ticks more.
+    fn echoed_stamp(&self, script: u32) -> u32 {
+        let known = self.stamps.range(..=script).next_back();
+        known.map_or(script, |(known, wire)| {
+            wire.wrapping_add(script.wrapping_sub(*known))
+        })
+    }
+
     /// A SYN of the host, where the script expects one: where its numbers begin.
     pub(crate) fn learn(&mut self, expected: &Packet, actual: &Packet) {
         let (Body::Tcp(expected), Body::Tcp(actual)) = (&expected.body, &actual.body) else {
             return;
         };
-        let syn = expected.flags.has(Flags::SYN) && actual.flags.has(Flags::SYN);
-        if syn && self.offset.is_none() {
-            self.offset = Some(actual.sequence.wrapping_sub(expected.sequence));
+        if expected.flags.has(Flags::SYN) && actual.flags.has(Flags::SYN) {
+            self.local_start.get_or_insert(Start {
+                script: expected.sequence,
+                wire: actual.sequence,
+            });
         }
     }
 
     /// A packet of the host with the numbers of the script.
     pub(crate) fn to_script(&self, packet: &Packet) -> Packet {
         let mut packet = packet.clone();
-        let offset = self.offset.unwrap_or(0);
         match &mut packet.body {
             Body::Tcp(segment) => {
-                segment.sequence = segment.sequence.wrapping_sub(offset);
+                let syn = segment.flags.has(Flags::SYN);
+                let (local, remote) = (self.local_offset(syn), self.remote_offset(syn));
+                segment.sequence = segment.sequence.wrapping_sub(local);
+                segment.ack = segment.ack.map(|ack| ack.wrapping_sub(remote));
+                let blocks = self.remote_offset(false);
+                each_block(segment, |number| number.wrapping_sub(blocks));
                 if let Some((script, live)) = self.first_stamp {
                     each_stamp(segment, |value, echo| {
                         (value.wrapping_sub(live).wrapping_add(script), echo)
@@ -388,7 +443,12 @@ impl Flow {
                 }
             }
             // What it quotes came from the remote side.
-            Body::Icmp(_) | Body::Udp(_) => {}
+            Body::Icmp(message) => {
+                if let Some(Echoed::Tcp { sequence, .. }) = &mut message.echoed {
+                    *sequence = sequence.wrapping_sub(self.remote_offset(false));
+                }
+            }
+            Body::Udp(_) => {}
         }
         packet
     }
@@ -403,7 +463,7 @@ impl Flow {
             self.stamps.insert(script, live);
             self.first_stamp.get_or_insert((script, live));
         }
-        if self.state == State::Connecting && self.offset.is_some() {
+        if self.state == State::Connecting && self.local_start.is_some() {
             self.state = State::Open;
         }
     }

@@ -25,7 +25,8 @@ impl Runner<'_> {
     /// The remote side sends a packet.
     pub(super) fn inject(&mut self, event: &Event, packet: &Packet) -> Result<Moment, String> {
         let index = self.flows.inbound(packet);
-        let flow = self.flows.get(index).ok_or("there is no socket")?;
+        let flow = self.flows.get_mut(index).ok_or("there is no socket")?;
+        flow.hear(packet);
         let (live, ends) = (flow.to_live(packet), flow.ends());
         let quoted = match &live.body {
             Body::Icmp(message) => self.quoted(index, message)?,

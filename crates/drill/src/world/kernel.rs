@@ -183,11 +183,20 @@ impl World for KernelWorld {
 
     fn command(&mut self, text: &str, folder: &Path) -> Result<Vec<String>, WorldError> {
         let mut notes = Vec::new();
-        for step in steps(text, folder, true) {
-            match step {
-                Step::Note(note) => notes.push(note),
-                Step::Shell(text) => self.shell(&text, folder)?,
-                Step::Sysctl { name, value } => self.set(&name, &value)?,
+        let mut steps = steps(text, folder, true).into_iter().peekable();
+        while let Some(step) = steps.next() {
+            let done = match step {
+                Step::Note(note) => {
+                    notes.push(note);
+                    Ok(())
+                }
+                Step::Shell(text) => self.shell(&text, folder),
+                Step::Sysctl { name, value } => self.set(&name, &value),
+            };
+            match done {
+                // The last step decides.
+                Err(error) if steps.peek().is_some() => notes.push(error.to_string()),
+                done => done?,
             }
         }
         Ok(notes)

@@ -47,24 +47,39 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("net.ipv4.tcp_syncookies", "1"),
 ];
 
-/// The steps of a command. With `shell`, everything that a shell can do is left to it, as one piece where possible; without,
-/// files that the command names are read.
+/// The steps of a command. As for a shell, the last of them decides whether it has succeeded.
+///
+/// Files that the command names are read, too, where they are lists of simple commands. With `shell`, what is more than that is
+/// left to one, in one piece.
 pub(super) fn steps(text: &str, folder: &Path, shell: bool) -> Vec<Step> {
-    let lines = simple_commands(text);
-    let missing = |line: &String| {
-        let words = words(line);
-        words
-            .first()
-            .is_some_and(|program| is_missing(program, folder))
-    };
-    if shell && !lines.iter().any(missing) {
+    if shell && is_program(text) {
         return vec![Step::Shell(text.to_owned())];
     }
     let mut steps = Vec::new();
-    for line in &lines {
-        understand(line, folder, shell, 0, &mut steps);
+    for line in simple_commands(text) {
+        understand(&line, folder, shell, 0, &mut steps);
     }
     steps
+}
+
+/// Whether a text is more than a list of simple commands: variables, pipes, conditions, loops.
+fn is_program(text: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "if", "for", "while", "until", "case", "function", "cd", "export", "source", ".", "eval",
+        "set", "trap", "return", "exit", "{", "(", "[", "[[", "read", "local",
+    ];
+    let commands = simple_commands(text);
+    let of_a_program = |command: &String| {
+        // Sums, and the number of the shell's parent in names of files, are understood.
+        let plain = command.replace("$((", "").replace("${PPID}", "");
+        let first = command.split_whitespace().next().unwrap_or_default();
+        WORDS.contains(&first)
+            || first.contains('=')
+            || plain.contains(['$', '`', '|'])
+            || plain.contains("<<")
+            || plain.ends_with('&')
+    };
+    commands.iter().any(of_a_program)
 }
 
 fn is_missing(program: &str, folder: &Path) -> bool {
@@ -210,6 +225,8 @@ fn understand(command: &str, folder: &Path, shell: bool, depth: u32, steps: &mut
             }
         }
         "true" | ":" | "wait" | "exit" => {}
+        // What `set_sysctls.py` has left; the settings are the namespace's, and go with it.
+        _ if base.starts_with("sysctl_restore_") => {}
         _ if is_missing(program, folder) && base.starts_with("defaults") => {
             steps.push(Step::Note(format!(
                 "{program} is not there: the usual settings are made instead"
@@ -219,18 +236,28 @@ fn understand(command: &str, folder: &Path, shell: bool, depth: u32, steps: &mut
         _ if is_missing(program, folder) => {
             steps.push(Step::Note(format!("{program} is not there: ignored")));
         }
-        _ if !shell && program.contains('/') && depth < DEEPEST => {
+        _ if program.contains('/') && depth < DEEPEST => {
             match std::fs::read_to_string(folder.join(program)) {
+                Ok(text) if shell && !is_list(&text) => {
+                    steps.push(Step::Shell(command.to_owned()));
+                }
                 Ok(text) => {
                     for line in simple_commands(&text) {
                         understand(&line, folder, shell, depth.saturating_add(1), steps);
                     }
                 }
+                Err(_) if shell => steps.push(Step::Shell(command.to_owned())),
                 Err(error) => steps.push(Step::Note(format!("{program}: {error}: ignored"))),
             }
         }
         _ => steps.push(Step::Shell(command.to_owned())),
     }
+}
+
+/// Whether a file is a shell's, and no more than a list of simple commands.
+fn is_list(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    first.starts_with("#!") && first.ends_with("sh") && !is_program(text)
 }
 
 fn sysctl(name: &str, value: &str) -> Step {
@@ -286,11 +313,42 @@ echo 5 > /proc/sys/net/ipv4/tcp_syn_retries; echo -n 1 >/proc/sys/net/ipv4/tcp_f
     }
 
     #[test]
-    fn what_a_shell_can_do_is_left_to_it() {
-        let text = "sysctl -q net.ipv4.tcp_sack=0 && nstat -n | grep x";
+    fn what_only_a_shell_can_do_is_left_to_it() {
+        for text in [
+            "sysctl -q net.ipv4.tcp_sack=0 && nstat -n | grep x",
+            "if true; then sysctl -q net.ipv4.tcp_sack=0; fi",
+            "A=1; sysctl -q net.ipv4.tcp_sack=$A",
+        ] {
+            assert_eq!(
+                steps(text, Path::new("/nowhere"), true),
+                [Step::Shell(text.to_owned())]
+            );
+        }
         assert_eq!(
-            steps(text, Path::new("/nowhere"), true),
-            [Step::Shell(text.to_owned())]
+            steps(
+                "ip route change default dev tun0 rto_min 5ms\n/tmp/sysctl_restore_${PPID}.sh",
+                Path::new("/nowhere"),
+                true
+            ),
+            [Step::Shell(
+                "ip route change default dev tun0 rto_min 5ms".to_owned()
+            )]
+        );
+    }
+
+    #[test]
+    fn files_that_are_lists_are_taken_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = "#!/bin/bash\n# A comment.\nsysctl -q net.ipv4.tcp_sack=0\ntc qdisc add dev tun0 root pfifo\n";
+        std::fs::write(folder.path().join("list.sh"), list).unwrap();
+        std::fs::write(folder.path().join("more.sh"), format!("{list}A=1\n")).unwrap();
+        assert_eq!(
+            steps("./list.sh\n./more.sh x", folder.path(), true),
+            [
+                set("net.ipv4.tcp_sack", "0"),
+                Step::Shell("tc qdisc add dev tun0 root pfifo".to_owned()),
+                Step::Shell("./more.sh x".to_owned()),
+            ]
         );
     }
 
