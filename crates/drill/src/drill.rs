@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::options::{Options, resolve};
-use crate::parse::Defines;
+use crate::fast_open;
+use crate::options::{IpVersion, Options, resolve};
+use crate::parse::{self, Defines, ParseError};
 use crate::report::{ScriptFailure, ScriptResult};
 use crate::run::{Failure, Runner};
 use crate::script::{Script, ScriptOption};
@@ -124,6 +125,37 @@ pub fn run_script(path: &Path, with: &DrillOptions) -> ScriptResult {
     }
 }
 
+/// Names that scripts write without defining them: the runners of the public suites do, by IP version and addresses. What the
+/// command line or the script defines comes first.
+fn usual_names(options: &Options, all: &[ScriptOption], mut defines: Defines) -> Defines {
+    let usual = |v4: &str, v6: &str| match options.ip_version {
+        IpVersion::V4 => v4.to_owned(),
+        IpVersion::V4Mapped | IpVersion::V6 => v6.to_owned(),
+    };
+    let code = match options.is_ipv6() {
+        true => "address_unreachable",
+        false => "host_unreachable",
+    };
+    let cookie = |key| fast_open::cookie(key, options.remote_ip, options.local_ip);
+    let names = [
+        ("CMSG_LEVEL_IP", usual("SOL_IP", "SOL_IPV6")),
+        ("CMSG_TYPE_RECVERR", usual("IP_RECVERR", "IPV6_RECVERR")),
+        ("CODE", code.to_owned()),
+        ("TFO_COOKIE", cookie(fast_open::USUAL_KEY)),
+        ("TFO_COOKIE_ZERO", cookie([0; 2])),
+    ];
+    let own = |name: &str| {
+        let mut options = all.iter().filter(|option| option.name == "define");
+        options.any(|option| option.value.starts_with(&format!("{name}=")))
+    };
+    for (name, value) in names {
+        if !own(name) {
+            defines.entry(name.to_owned()).or_insert(value);
+        }
+    }
+    defines
+}
+
 /// A script that has been read.
 struct Prepared {
     script: Script,
@@ -139,12 +171,15 @@ fn prepare(path: &Path, with: &DrillOptions, notes: &mut Vec<String>) -> Result<
     };
     let text = std::fs::read(path).map_err(|error| failure(0, format!("reading it: {error}")))?;
     let text = String::from_utf8_lossy(&text);
-    let script = Script::parse_with(&text, &with.defines)
-        .map_err(|error| failure(error.line, error.message))?;
+    let unread = |error: ParseError| failure(error.line, error.message);
     let given = |name: &str| with.options.iter().any(|option| option.name == name);
-    let own = script.options.iter().filter(|option| !given(&option.name));
-    let all: Vec<ScriptOption> = own.chain(&with.options).cloned().collect();
+    let own = parse::head(&text).map_err(unread)?;
+    let own = own.into_iter().filter(|option| !given(&option.name));
+    let all: Vec<ScriptOption> = own.chain(with.options.iter().cloned()).collect();
     let (options, said) = resolve(&all).map_err(|(line, message)| failure(line, message))?;
+    let defines = with.defines.clone();
+    let script =
+        Script::parse_with(&text, &usual_names(&options, &all, defines)).map_err(unread)?;
     notes.extend(said);
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder.to_owned(),
@@ -158,26 +193,10 @@ fn prepare(path: &Path, with: &DrillOptions, notes: &mut Vec<String>) -> Result<
 }
 
 fn run_prepared(
-    mut prepared: Prepared,
+    prepared: Prepared,
     world: WorldKind,
     notes: &mut Vec<String>,
 ) -> Result<f64, Failure> {
-    let version = prepared.options.ip_version;
-    // Scripts for both IP versions write these names, and the runner of the kernel's self-tests defines them so.
-    for (name, v4, v6) in [
-        ("CMSG_LEVEL_IP", "SOL_IP", "SOL_IPV6"),
-        ("CMSG_TYPE_RECVERR", "IP_RECVERR", "IPV6_RECVERR"),
-    ] {
-        let value = if version == crate::IpVersion::V4 {
-            v4
-        } else {
-            v6
-        };
-        let defines = &mut prepared.script.defines;
-        defines
-            .entry(name.to_owned())
-            .or_insert_with(|| value.to_owned());
-    }
     if prepared.options.dry_run {
         return Ok(0.0);
     }

@@ -412,8 +412,11 @@ impl Flow {
         })
     }
 
-    /// A SYN of the host, where the script expects one: where its numbers begin.
+    /// The host's first packets, where the script expects them: where its sequence numbers and timestamps begin.
     pub(crate) fn learn(&mut self, expected: &Packet, actual: &Packet) {
+        if let (Some(script), Some(wire)) = (packet_stamp(expected), packet_stamp(actual)) {
+            self.first_stamp.get_or_insert((script, wire));
+        }
         let (Body::Tcp(expected), Body::Tcp(actual)) = (&expected.body, &actual.body) else {
             return;
         };
@@ -455,13 +458,8 @@ impl Flow {
 
     /// The expected packet came: its timestamp stands for the script's from now on. The actual one has the numbers of the wire.
     pub(crate) fn confirm(&mut self, expected: &Packet, actual: &Packet) {
-        let stamp = |packet: &Packet| match &packet.body {
-            Body::Tcp(segment) => segment_stamp(segment),
-            _ => None,
-        };
-        if let (Some(script), Some(live)) = (stamp(expected), stamp(actual)) {
-            self.stamps.insert(script, live);
-            self.first_stamp.get_or_insert((script, live));
+        if let (Some(script), Some(wire)) = (packet_stamp(expected), packet_stamp(actual)) {
+            self.stamps.insert(script, wire);
         }
         if self.state == State::Connecting && self.local_start.is_some() {
             self.state = State::Open;
@@ -469,7 +467,11 @@ impl Flow {
     }
 }
 
-fn segment_stamp(segment: &Segment) -> Option<u32> {
+/// The timestamp of a packet.
+fn packet_stamp(packet: &Packet) -> Option<u32> {
+    let Body::Tcp(segment) = &packet.body else {
+        return None;
+    };
     let OptionList::These(options) = &segment.options else {
         return None;
     };

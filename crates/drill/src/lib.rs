@@ -11,6 +11,7 @@
 mod call;
 mod compare;
 mod drill;
+mod fast_open;
 mod flow;
 mod options;
 mod parse;

@@ -31,6 +31,9 @@ pub struct Options {
     pub prefix: u8,
     /// The device's MTU.
     pub mtu: u32,
+    /// Injected TCP packets with more payload than this arrive as one that was put together from segments of this size (GRO);
+    /// nothing where they arrive as they are.
+    pub mss: Option<u16>,
     /// How much an event may be off.
     pub tolerance: Duration,
     /// And in percent of the time since the event before.
@@ -65,7 +68,6 @@ const IGNORED: &[&str] = &[
     "wire_server_port",
     "wire_client_ip",
     "is_anyip",
-    "mss",
     "wire_server_at",
     "tcp_ts_ecr_scaled",
     "send_omit_free",
@@ -129,7 +131,7 @@ fn defaults(version: IpVersion) -> Options {
             "fd3d:a0b:17d6:8888::1",
             64,
         ),
-        _ => ("192.168.0.2", "192.0.2.1", "192.168.0.1", 16),
+        _ => ("192.168.0.1", "192.0.2.1", "192.168.0.2", 16),
     };
     Options {
         ip_version: version,
@@ -138,6 +140,7 @@ fn defaults(version: IpVersion) -> Options {
         gateway_ip: address(gateway),
         prefix,
         mtu: 1500,
+        mss: None,
         tolerance: Duration::from_millis(4),
         tolerance_percent: 12.5,
         timestamp_tick: Duration::ZERO,
@@ -183,6 +186,10 @@ fn apply(resolved: &mut Options, option: &ScriptOption) -> Result<bool, String> 
             if !(68..=65_535).contains(&resolved.mtu) {
                 return Err("mtu: expected 68 to 65535 bytes".to_owned());
             }
+        }
+        "mss" => {
+            let mss: std::num::NonZero<u16> = number(option, "bytes")?;
+            resolved.mss = Some(mss.get());
         }
         "tolerance_usecs" => {
             resolved.tolerance = Duration::from_micros(number(option, "microseconds")?);

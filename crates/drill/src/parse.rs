@@ -40,16 +40,15 @@ impl Script {
     pub fn parse_with(text: &str, defines: &Defines) -> Result<Script, ParseError> {
         let none = Defines::new();
         let mut cursor = Cursor::new(text, &none);
-        let mut script = Script::default();
-        cursor.skip_shebang();
-        while cursor.rest()?.starts_with("--") {
-            script.options.push(option(&mut cursor)?);
-        }
+        let mut script = Script {
+            options: options_at(&mut cursor)?,
+            ..Script::default()
+        };
         script.defines = defines.clone();
         let defined = script.options.iter().filter(|one| one.name == "define");
         for (name, value) in defined.filter_map(|one| one.value.split_once('=')) {
-            let value = value.trim_matches(['"', '`']).to_owned();
-            script.defines.entry(name.to_owned()).or_insert(value);
+            let defined = script.defines.entry(name.to_owned());
+            defined.or_insert_with(|| value.to_owned());
         }
         let defines = script.defines.clone();
         let mut cursor = cursor.with_defines(&defines);
@@ -65,6 +64,21 @@ impl Script {
         }
         Ok(script)
     }
+}
+
+/// The options at a script's top, alone.
+pub(crate) fn head(text: &str) -> Result<Vec<ScriptOption>, ParseError> {
+    let none = Defines::new();
+    options_at(&mut Cursor::new(text, &none))
+}
+
+fn options_at(cursor: &mut Cursor<'_>) -> Result<Vec<ScriptOption>, ParseError> {
+    let mut options = Vec::new();
+    cursor.skip_shebang();
+    while cursor.rest()?.starts_with("--") {
+        options.push(option(cursor)?);
+    }
+    Ok(options)
 }
 
 /// `--name`, `--name=value`, `--define=NAME=value`; values may be quoted.

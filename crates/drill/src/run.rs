@@ -182,7 +182,7 @@ impl<'a> Runner<'a> {
         let world = std::cell::RefCell::new(&mut *self.world);
         let defines = &self.script.defines;
         let look_up = |name: &str| -> Result<i64, String> {
-            if !name.starts_with("tcpi_") {
+            if !name.starts_with("tcpi_") && !name.starts_with("SK_MEMINFO_") {
                 return symbols::value(name, defines)
                     .ok_or_else(|| format!("`{name}` is no name that is known"));
             }
@@ -194,7 +194,7 @@ impl<'a> Runner<'a> {
                 Ok(info) => info
                     .get(name)
                     .copied()
-                    .ok_or_else(|| format!("this host's tcp_info has no `{name}`")),
+                    .ok_or_else(|| format!("this host tells no `{name}`")),
                 Err(error) => Err(error.clone()),
             }
         };

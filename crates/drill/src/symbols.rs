@@ -8,7 +8,7 @@ pub(crate) fn value(name: &str, defines: &Defines) -> Option<i64> {
     // A definition may name another one; a circle ends here.
     for _ in 0..8 {
         match defines.get(name) {
-            Some(other) => name = other,
+            Some(other) => name = other.trim_matches('"'),
             None => break,
         }
     }

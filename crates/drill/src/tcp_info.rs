@@ -147,6 +147,30 @@ pub(crate) fn read(bytes: &[u8]) -> TcpInfo {
     info
 }
 
+/// `SO_MEMINFO` (include/uapi/linux/sock_diag.h), in order.
+const MEMORY: [&str; 9] = [
+    "SK_MEMINFO_RMEM_ALLOC",
+    "SK_MEMINFO_RCVBUF",
+    "SK_MEMINFO_WMEM_ALLOC",
+    "SK_MEMINFO_SNDBUF",
+    "SK_MEMINFO_FWD_ALLOC",
+    "SK_MEMINFO_WMEM_QUEUED",
+    "SK_MEMINFO_OPTMEM",
+    "SK_MEMINFO_BACKLOG",
+    "SK_MEMINFO_DROPS",
+];
+
+/// Bytes of what `SO_MEMINFO` gives.
+pub(crate) const MEMORY_LENGTH: usize = 4 * MEMORY.len();
+
+/// Adds a socket's memory, as getsockopt(2) gives it.
+pub(crate) fn add_memory(info: &mut TcpInfo, bytes: &[u8]) {
+    for (name, value) in MEMORY.into_iter().zip(bytes.chunks_exact(4)) {
+        let value = value.try_into().map_or(0, u32::from_ne_bytes);
+        info.insert(name, i64::from(value));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

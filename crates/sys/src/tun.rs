@@ -22,9 +22,19 @@ const OFFLOADS: libc::c_ulong = 0x01 | 0x02 | 0x04 | 0x08;
 pub fn open_tun(name: &str, offloads: bool) -> io::Result<File> {
     let file = open(name, libc::IFF_TUN)?;
     if offloads {
-        // SAFETY: TUNSETOFFLOAD takes a number.
-        check(unsafe { libc::ioctl(file.as_raw_fd(), TUNSETOFFLOAD as _, OFFLOADS) })?;
+        offload(&file)?;
     }
+    Ok(file)
+}
+
+/// A TUN device with offloads, as [`open_tun`]'s; in front of each packet stands a `struct virtio_net_hdr` (10 bytes,
+/// include/uapi/linux/virtio_net.h), which says what of its checksum and segmentation is left to do.
+///
+/// # Errors
+/// As [`open_tun`].
+pub fn open_tun_with_header(name: &str) -> io::Result<File> {
+    let file = open(name, libc::IFF_TUN | libc::IFF_VNET_HDR)?;
+    offload(&file)?;
     Ok(file)
 }
 
@@ -34,6 +44,11 @@ pub fn open_tun(name: &str, offloads: bool) -> io::Result<File> {
 /// As [`open_tun`].
 pub fn open_tap(name: &str) -> io::Result<File> {
     open(name, libc::IFF_TAP)
+}
+
+fn offload(file: &File) -> io::Result<()> {
+    // SAFETY: TUNSETOFFLOAD takes a number.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), TUNSETOFFLOAD as _, OFFLOADS) })
 }
 
 fn open(name: &str, kind: libc::c_int) -> io::Result<File> {

@@ -152,13 +152,21 @@ fn primary(cursor: &mut Cursor<'_>) -> Result<Expression, ParseError> {
             let word = cursor.word(what)?.to_owned();
             match cursor.eat("(")? {
                 true => Expression::Function(word, list(cursor, ")")?),
-                false => Expression::Word(word),
+                false => match cursor.defined(&word).and_then(quoted) {
+                    Some(text) => Expression::Text(text.as_bytes().to_vec(), false),
+                    None => Expression::Word(word),
+                },
             }
         }
         _ => return Err(cursor.expected(what)),
     };
     cursor.leave();
     Ok(expression)
+}
+
+/// What stands in quotation marks.
+fn quoted(text: &str) -> Option<&str> {
+    text.strip_prefix('"')?.strip_suffix('"')
 }
 
 fn number(cursor: &mut Cursor<'_>) -> Result<Expression, ParseError> {

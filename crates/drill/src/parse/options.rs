@@ -71,7 +71,7 @@ fn blocks(cursor: &mut Cursor<'_>) -> Result<Vec<SackBlock>, ParseError> {
 fn data(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, ParseError> {
     let before = cursor.clone();
     let word = cursor.until(&[',', '>'])?;
-    let digits = cursor.defined(word).unwrap_or(word);
+    let digits = cursor.defined(word).unwrap_or(word).trim_matches('"');
     let digits = digits.strip_prefix("0x").unwrap_or(digits);
     let nibble = |digit: char| {
         digit

@@ -179,14 +179,15 @@ pub(super) fn sequence(cursor: &mut Cursor<'_>) -> Result<(u32, u16), ParseError
 /// `unreachable frag_needed mtu 1200 [1:1461(1460)]`, with the quoted packet in front of the type, too.
 fn icmp(cursor: &mut Cursor<'_>) -> Result<Icmp, ParseError> {
     let mut echoed = echoed(cursor)?;
-    let kind = cursor.word("the type of the ICMP message")?.to_owned();
+    let kind = cursor.word("the type of the ICMP message")?;
+    let kind = cursor.defined(kind).unwrap_or(kind).to_owned();
     let code = match cursor.peek_word()? {
         "" | "mtu" | "id" => None,
         // The time of the next event.
         word if word.starts_with(|first: char| first.is_ascii_digit()) => None,
         word => {
             cursor.word("the code")?;
-            Some(word.to_owned())
+            Some(cursor.defined(word).unwrap_or(word).to_owned())
         }
     };
     // A number would be read as the time of the next event.

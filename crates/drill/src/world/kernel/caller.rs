@@ -83,7 +83,20 @@ impl Descriptors {
             })
             .map_err(|error| format!("getsockopt(TCP_INFO): {error}"))?;
         bytes.truncate(length);
-        Ok(tcp_info::read(&bytes))
+        let mut info = tcp_info::read(&bytes);
+        let mut memory = vec![0; tcp_info::MEMORY_LENGTH];
+        let length = self.get(fd).and_then(|file| {
+            socket_call::option(
+                file.as_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                &mut memory,
+            )
+        });
+        // An older kernel has no such option, and the script no such names.
+        memory.truncate(length.unwrap_or(0));
+        tcp_info::add_memory(&mut info, &memory);
+        Ok(info)
     }
 
     /// Ends every conversation, so that nobody waits for one.

@@ -15,6 +15,7 @@ use super::super::{Captured, WorldError};
 use super::set_sysctl;
 use crate::call::control_messages;
 use crate::options::Options;
+use crate::wire::TCP;
 
 /// The name that public scripts use.
 const NAME: &str = "tun0";
@@ -34,6 +35,9 @@ const SYSCTLS_V6: &[(&str, &str)] = &[
     ("net.ipv6.conf.default.addr_gen_mode", "1"),
 ];
 
+/// Bytes of `struct virtio_net_hdr`.
+const HEADER: usize = 10;
+
 /// The largest packet, with offloads on: 64 KiB of payload and headers; some room more.
 const LARGEST: usize = 128 * 1024;
 
@@ -42,6 +46,7 @@ pub(super) struct Device {
     tun: File,
     tap: OwnedFd,
     room: Vec<u8>,
+    mss: Option<u16>,
     pieces: [Vec<u8>; 1],
 }
 
@@ -55,7 +60,8 @@ impl Device {
         for (name, value) in SYSCTLS.iter().chain(v6) {
             set_sysctl(name, value)?;
         }
-        let tun = transect_sys::open_tun(NAME, true).map_err(WorldError::doing("making tun0"))?;
+        let tun =
+            transect_sys::open_tun_with_header(NAME).map_err(WorldError::doing("making tun0"))?;
         fcntl_setfl(&tun, OFlags::RDWR | OFlags::NONBLOCK)
             .map_err(WorldError::doing("making tun0 non-blocking"))?;
         let tap = tap().map_err(WorldError::doing("opening a packet socket"))?;
@@ -64,6 +70,7 @@ impl Device {
             tun,
             tap,
             room: vec![0; LARGEST],
+            mss: options.mss,
             pieces: [vec![0; LARGEST]],
         })
     }
@@ -78,7 +85,11 @@ impl Device {
 
     /// Gives the host a packet.
     pub(super) fn send(&mut self, packet: &[u8]) -> Result<(), WorldError> {
-        match self.tun.write(packet) {
+        let header = self
+            .mss
+            .and_then(|mss| segmented(packet, mss))
+            .unwrap_or_default();
+        match self.tun.write(&[&header, packet].concat()) {
             Ok(_) => Ok(()),
             Err(error) => Err(WorldError::doing("writing a packet to tun0")(error)),
         }
@@ -131,6 +142,35 @@ impl Device {
             }
         }
     }
+}
+
+/// The `struct virtio_net_hdr` of a TCP packet whose payload is longer than a segment: as if it had been put together on its way up.
+fn segmented(packet: &[u8], mss: u16) -> Option<[u8; HEADER]> {
+    const NEEDS_CHECKSUM: u8 = 1;
+    const TCPV4: u8 = 1;
+    const TCPV6: u8 = 4;
+    let (network, kind) = match packet.first()? >> 4 {
+        4 if *packet.get(9)? == TCP => (usize::from(packet.first()? & 0xf) * 4, TCPV4),
+        6 if *packet.get(6)? == TCP => (40, TCPV6),
+        _ => return None,
+    };
+    let transport = usize::from(packet.get(network + 12)? >> 4) * 4;
+    let headers = network.checked_add(transport)?;
+    if packet.len().checked_sub(headers)? <= usize::from(mss) {
+        return None;
+    }
+    let mut header = [NEEDS_CHECKSUM, kind, 0, 0, 0, 0, 0, 0, 0, 0];
+    let fields = [
+        u16::try_from(headers).ok()?,
+        mss,
+        // Where the checksum begins, and where from there it stands.
+        u16::try_from(network).ok()?,
+        16,
+    ];
+    for (place, field) in header.get_mut(2..)?.chunks_exact_mut(2).zip(fields) {
+        place.copy_from_slice(&field.to_ne_bytes());
+    }
+    Some(header)
 }
 
 fn timespec(data: &[u8]) -> Option<Duration> {
