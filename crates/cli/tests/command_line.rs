@@ -403,6 +403,32 @@ For more information, try '--help'.
     }
 }
 
+/// What `make demo` shows wherever it runs.
+#[test]
+fn the_seeds_experiments_run_in_the_model_world_of_every_build() {
+    let output = transect()
+        .args(["lab", "run", "--world", "model", "--json"])
+        .args([
+            "seed-3.1-exact.legacy.ipv4",
+            "seed-3.2-exact.legacy.ipv4",
+            "seed-4.3-default-retries.legacy.ipv4",
+        ])
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let experiments = report["experiments"].as_array().unwrap();
+    assert_eq!(experiments.len(), 3);
+    for experiment in experiments {
+        assert_eq!(experiment["passed"], true, "{experiment}");
+        assert!(
+            experiment["virtual_seconds"].as_f64() > Some(100.0),
+            "{experiment}"
+        );
+    }
+}
+
 /// What a build without the feature `live` says.
 #[cfg(not(feature = "live"))]
 #[test]

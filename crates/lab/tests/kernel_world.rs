@@ -2,6 +2,7 @@
 //!
 //! Needs the right to make network namespaces; skipped without it, and then a failure in CI.
 
+#![cfg(feature = "live")]
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
