@@ -59,7 +59,25 @@ fn report(output: &Output) -> Value {
         String::from_utf8_lossy(&output.stderr)
     );
     let stdout = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+    let report = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_valid(&report);
+    report
+}
+
+/// Against the published schema.
+#[track_caller]
+fn assert_valid(report: &Value) {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/schema/transect.host.1.json"
+    );
+    let schema = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator
+        .iter_errors(report)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}\n{report}");
 }
 
 #[test]
@@ -119,6 +137,115 @@ fn the_model_sends_to_a_listener_of_the_kernel_and_takes_its_answer() {
 }
 
 #[test]
+fn iperf3_measures_in_all_four_ways() {
+    if !is_possible("iperf3_measures_in_all_four_ways", &["iperf3"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let output = at_device(
+        "\"$TRANSECT\" host --tun t0 --address 10.9.0.2/24 --serve iperf3:5201 --json > served & host=$!
+         sleep 0.5
+         iperf3 -c 10.9.0.2 -t 1 -P 2 -J > to-model
+         iperf3 -c 10.9.0.2 -t 1 -R -J > from-model
+         kill -TERM $host; wait $host; cat served",
+        folder.path(),
+    );
+    let served = report(&output);
+    let service = &served["services"][0];
+    // Two control connections, two streams there, one back.
+    assert_eq!(service["accepted"], 5, "{served}");
+    assert_eq!(
+        (&service["open"], &service["failed"]),
+        (&0.into(), &0.into())
+    );
+    for name in ["to-model", "from-model"] {
+        let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let sums: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(sums["error"], Value::Null, "{text}");
+        for sum in ["sum_sent", "sum_received"] {
+            assert!(sums["end"][sum]["bytes"].as_u64() > Some(100_000), "{text}");
+        }
+    }
+
+    for reverse in ["", "--reverse"] {
+        let script = format!(
+            "iperf3 -s -1 -B 10.9.0.1 > measured & server=$!
+             sleep 0.5
+             \"$TRANSECT\" host --tun t0 --address 10.9.0.2/24 --iperf3 10.9.0.1:5201 {reverse} --seconds 1 --json
+             wait $server"
+        );
+        let report = report(&at_device(&script, folder.path()));
+        let errand = &report["errands"][0];
+        assert_eq!(errand["done"], true, "{report}");
+        for bytes in ["sent", "received"] {
+            assert!(errand[bytes].as_u64() > Some(100_000), "{report}");
+        }
+    }
+}
+
+#[test]
+fn mariadbs_client_and_server_talk_to_the_models() {
+    let programs = ["mariadb", "mariadbd"];
+    if !is_possible("mariadbs_client_and_server_talk_to_the_models", &programs) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let output = at_device(
+        "\"$TRANSECT\" host --tun t0 --address 10.9.0.2/24 --serve mysql:3306 --json > served & host=$!
+         sleep 0.5
+         mariadb --no-defaults --skip-ssl -h 10.9.0.2 -u root -N -B -e 'select 42' > selected
+         kill -TERM $host; wait $host; cat served",
+        folder.path(),
+    );
+    let served = report(&output);
+    assert_eq!(served["services"][0]["accepted"], 1);
+    let selected = std::fs::read_to_string(folder.path().join("selected")).unwrap();
+    assert_eq!(selected, "42\n");
+
+    let output = at_device(
+        "mkdir data
+         mariadbd --no-defaults --datadir=\"$PWD/data\" --user=root --socket=\"$PWD/socket\" --pid-file=\"$PWD/pid\" \
+           --bind-address=10.9.0.1 --skip-name-resolve --skip-grant-tables --skip-networking=0 --skip-log-bin \
+           --innodb-flush-method=nosync --innodb-use-native-aio=0 > log 2>&1 & server=$!
+         for i in $(seq 300); do
+           mariadb --no-defaults --socket=\"$PWD/socket\" -e 'select 1' > /dev/null 2>&1 && break
+           sleep 0.1
+         done
+         \"$TRANSECT\" host --tun t0 --address 10.9.0.2/24 --mysql 10.9.0.1:3306 'select 7' --json > answered
+         kill $server; wait $server; cat answered",
+        folder.path(),
+    );
+    let report = report(&output);
+    assert_eq!(report["errands"][0]["done"], true, "{report}");
+    assert_eq!(report["left"]["sockets"], 0, "{report}");
+}
+
+#[test]
+fn the_model_fetches_from_nginx() {
+    if !is_possible("the_model_fetches_from_nginx", &["nginx"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("data"), bytes(4 << 20)).unwrap();
+    let configuration = "daemon off; master_process off; user root; pid pid; error_log stderr;
+        events {} http { access_log off; server { listen 10.9.0.1:80; root .; } }";
+    std::fs::write(folder.path().join("nginx.conf"), configuration).unwrap();
+    let output = at_device(
+        "nginx -p . -c nginx.conf & server=$!
+         sleep 0.5
+         \"$TRANSECT\" host --tun t0 --address 10.9.0.2/24 --fetch http://10.9.0.1/data -o got --loss 1% --reorder 1% --json
+         kill $server",
+        folder.path(),
+    );
+    let report = report(&output);
+    assert_eq!(
+        std::fs::read(folder.path().join("got")).unwrap(),
+        bytes(4 << 20)
+    );
+    assert_eq!(report["errands"][0]["received"], 4 << 20, "{report}");
+}
+
+#[test]
 fn a_refused_client_is_a_failure_that_says_why() {
     if !is_possible("a_refused_client", &[]) {
         return;
@@ -130,6 +257,7 @@ fn a_refused_client_is_a_failure_that_says_why() {
     );
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_valid(&report);
     assert_eq!(report["errands"][0]["error"], "fetching: ECONNREFUSED");
     assert_eq!(report["counters"]["TcpAttemptFails"], 1);
 }

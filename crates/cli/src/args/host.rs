@@ -82,16 +82,12 @@ pub(crate) struct HostArgs {
     /// Server to run; again for more
     ///
     /// http:PORT[:FOLDER] gives the folder's files, echo:PORT, sink:PORT, source:PORT[:BYTES], mysql:PORT greets, logs in and
-    /// answers `select NUMBER`, echo-udp:PORT, discard-udp:PORT.
+    /// answers `select NUMBER`, iperf3:PORT, echo-udp:PORT, discard-udp:PORT.
     #[arg(long, value_name = "SERVICE:PORT")]
     pub(crate) serve: Vec<String>,
 
     /// Page to fetch by HTTP
-    #[arg(
-        long,
-        value_name = "http://ADDRESS[:PORT]/PATH",
-        conflicts_with = "send"
-    )]
+    #[arg(long, value_name = "http://ADDRESS[:PORT]/PATH", group = "errand")]
     pub(crate) fetch: Option<String>,
 
     /// Fetch it so many times, each over a connection of its own
@@ -99,8 +95,24 @@ pub(crate) struct HostArgs {
     pub(crate) times: u32,
 
     /// File to send over a TCP connection
-    #[arg(long, num_args = 2, value_names = ["ADDRESS:PORT", "FILE"])]
+    #[arg(long, num_args = 2, value_names = ["ADDRESS:PORT", "FILE"], group = "errand")]
     pub(crate) send: Option<Vec<String>>,
+
+    /// iperf3 server to measure with, over one TCP stream
+    #[arg(long, value_name = "ADDRESS:PORT", group = "errand")]
+    pub(crate) iperf3: Option<String>,
+
+    /// The iperf3 server sends
+    #[arg(long, requires = "iperf3")]
+    pub(crate) reverse: bool,
+
+    /// Measure so long with iperf3
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "iperf3", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) seconds: u32,
+
+    /// MySQL or MariaDB server to run a statement at, as root without a password
+    #[arg(long, num_args = 2, value_names = ["ADDRESS:PORT", "STATEMENT"], group = "errand")]
+    pub(crate) mysql: Option<Vec<String>>,
 
     /// Where to write what was fetched, or what came back
     #[arg(short, long, value_name = "FILE")]

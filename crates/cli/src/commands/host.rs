@@ -162,6 +162,19 @@ fn errand(args: &HostArgs) -> Option<ErrandPlan> {
             times: args.times,
         });
     }
+    if let Some(to) = &args.iperf3 {
+        return Some(ErrandPlan::Iperf3 {
+            to: to.clone(),
+            reverse: args.reverse,
+            seconds: args.seconds,
+        });
+    }
+    if let Some([to, statement]) = args.mysql.as_deref() {
+        return Some(ErrandPlan::Mysql {
+            to: to.clone(),
+            statement: statement.clone(),
+        });
+    }
     match args.send.as_deref() {
         Some([to, file]) => Some(ErrandPlan::Send {
             to: to.clone(),

@@ -6,6 +6,7 @@
 
 mod device;
 mod errand;
+mod iperf;
 mod plan;
 mod report;
 mod service;

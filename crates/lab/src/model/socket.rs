@@ -257,6 +257,15 @@ impl Socket {
         Ok(())
     }
 
+    /// How many segments a TCP socket has sent again; nothing where it is closed.
+    #[cfg(feature = "live")]
+    pub(super) fn retransmissions(&self) -> Result<Option<u32>, WorldError> {
+        let info = self
+            .clock()
+            .call(self.sockets.node, |host, _| host.tcp_info(self.id))?;
+        Ok(info.map(|info| info.total_retrans))
+    }
+
     /// Its own address.
     pub(super) fn local_address(&self) -> Result<Option<SocketAddress>, WorldError> {
         self.clock()

@@ -10,9 +10,11 @@ use serde::Serialize;
 use transect_config::IpVersion;
 use transect_host::{Shutdown, SocketAddress, SocketKind};
 
+use super::iperf::{self, Measurement};
 use super::web::{self, Url};
 use crate::error::WorldError;
 use crate::model::client::parse_address;
+use crate::model::mysql;
 use crate::model::socket::{CallError, Socket, Sockets};
 
 /// Bytes read or written at once.
@@ -38,6 +40,22 @@ pub enum ErrandPlan {
         file: PathBuf,
         /// Where to write what comes back; it is only counted where nothing is said.
         output: Option<PathBuf>,
+    },
+    /// Measures with an iperf3 server, over one TCP stream.
+    Iperf3 {
+        /// `ADDRESS:PORT`.
+        to: String,
+        /// The server sends.
+        reverse: bool,
+        /// How long.
+        seconds: u32,
+    },
+    /// Logs in at a MySQL or MariaDB server as root without a password, and runs a statement.
+    Mysql {
+        /// `ADDRESS:PORT`.
+        to: String,
+        /// The statement: `select NUMBER`.
+        statement: String,
     },
 }
 
@@ -72,6 +90,10 @@ impl Errand {
         let errand = match &plan {
             ErrandPlan::Fetch { url, .. } => format!("fetch {url}"),
             ErrandPlan::Send { to, file, .. } => format!("send {to} {}", file.display()),
+            ErrandPlan::Iperf3 { to, reverse, .. } => {
+                format!("iperf3 {to}{}", if *reverse { " reverse" } else { "" })
+            }
+            ErrandPlan::Mysql { to, statement } => format!("mysql {to} {statement}"),
         };
         let report = ErrandReport {
             errand,
@@ -101,6 +123,12 @@ impl Errand {
             ErrandPlan::Send { to, file, output } => {
                 self.send(&sockets, to, file, output.as_deref()).await
             }
+            ErrandPlan::Iperf3 {
+                to,
+                reverse,
+                seconds,
+            } => self.measure(&sockets, to, *reverse, *seconds).await,
+            ErrandPlan::Mysql { to, statement } => self.query(&sockets, to, statement).await,
         };
         let mut state = self.state.borrow_mut();
         state.0 = true;
@@ -198,7 +226,45 @@ impl Errand {
         }
     }
 
-    async fn connect(&self, sockets: &Sockets, to: SocketAddress) -> Result<Socket, CallError> {
+    async fn measure(
+        &self,
+        sockets: &Sockets,
+        to: &str,
+        reverse: bool,
+        seconds: u32,
+    ) -> Result<(), WorldError> {
+        let plan = Measurement {
+            server: parse_address(to)?,
+            reverse,
+            seconds,
+        };
+        let measured = iperf::measure(self, sockets, plan).await;
+        let (sent, received) = measured.map_err(|error| error.doing("measuring"))?;
+        let mut state = self.state.borrow_mut();
+        (state.1.sent, state.1.received) = (sent, received);
+        Ok(())
+    }
+
+    async fn query(&self, sockets: &Sockets, to: &str, statement: &str) -> Result<(), WorldError> {
+        let server = parse_address(to)?;
+        self.state.borrow_mut().1.connections += 1;
+        let words = [
+            format!("--host={}", server.address),
+            format!("--port={}", server.port),
+            format!("--execute={statement}"),
+        ];
+        let ended = mysql::client(sockets, &words).await?;
+        match ended.status {
+            0 => Ok(()),
+            _ => Err(WorldError(ended.output.trim().to_owned())),
+        }
+    }
+
+    pub(super) async fn connect(
+        &self,
+        sockets: &Sockets,
+        to: SocketAddress,
+    ) -> Result<Socket, CallError> {
         let socket = sockets.open(SocketKind::Tcp, IpVersion::of(to.address))?;
         self.state.borrow_mut().1.connections += 1;
         match socket.connect(to, None).await {

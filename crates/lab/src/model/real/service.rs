@@ -9,7 +9,7 @@ use serde::Serialize;
 use transect_config::IpVersion;
 use transect_host::{Errno, SocketAddress, SocketKind, SocketOption};
 
-use super::web;
+use super::{iperf, web};
 use crate::error::WorldError;
 use crate::model::mysql;
 use crate::model::service::{TcpPlan, accepted, any};
@@ -35,6 +35,8 @@ pub enum ServiceKind {
     Source(u64),
     /// Greets, logs in and answers `select NUMBER` as a MySQL server does.
     Mysql,
+    /// Measures as iperf3 does, over TCP.
+    Iperf3,
     /// Sends datagrams back.
     EchoUdp,
     /// Throws datagrams away.
@@ -58,6 +60,7 @@ impl ServiceKind {
             ServiceKind::Sink => "sink",
             ServiceKind::Source(_) => "source",
             ServiceKind::Mysql => "mysql",
+            ServiceKind::Iperf3 => "iperf3",
             ServiceKind::EchoUdp => "echo-udp",
             ServiceKind::DiscardUdp => "discard-udp",
         }
@@ -67,10 +70,10 @@ impl ServiceKind {
 impl FromStr for ServicePlan {
     type Err = String;
 
-    /// Reads `http:PORT[:FOLDER]`, `source:PORT[:BYTES]`, `echo:PORT`, `sink:PORT`, `mysql:PORT`, `echo-udp:PORT`,
-    /// `discard-udp:PORT`.
+    /// Reads `http:PORT[:FOLDER]`, `source:PORT[:BYTES]`, `echo:PORT`, `sink:PORT`, `mysql:PORT`, `iperf3:PORT`,
+    /// `echo-udp:PORT`, `discard-udp:PORT`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = "expected SERVICE:PORT with one of http, echo, sink, source, mysql, echo-udp, discard-udp";
+        let expected = "expected SERVICE:PORT with one of http, echo, sink, source, mysql, iperf3, echo-udp, discard-udp";
         let (name, rest) = text.split_once(':').ok_or(expected)?;
         let (port, more) = match rest.split_once(':') {
             Some((port, more)) => (port, Some(more)),
@@ -92,9 +95,10 @@ impl FromStr for ServicePlan {
             ("echo", None) => ServiceKind::Echo,
             ("sink", None) => ServiceKind::Sink,
             ("mysql", None) => ServiceKind::Mysql,
+            ("iperf3", None) => ServiceKind::Iperf3,
             ("echo-udp", None) => ServiceKind::EchoUdp,
             ("discard-udp", None) => ServiceKind::DiscardUdp,
-            ("echo" | "sink" | "mysql" | "echo-udp" | "discard-udp", Some(more)) => {
+            ("echo" | "sink" | "mysql" | "iperf3" | "echo-udp" | "discard-udp", Some(more)) => {
                 return Err(format!("{name} takes a port only, not \"{more}\""));
             }
             _ => return Err(expected.to_owned()),
@@ -210,12 +214,16 @@ fn listen_tcp(
     }
     .open(sockets)?;
     let (kind, counts, clock) = (plan.kind.clone(), counts.clone(), sockets.clock.clone());
+    let tests = iperf::Server::default();
     sockets.clock.start(async move {
         while let Ok((connection, _)) = accepted(&listener).await {
-            let (kind, counts) = (kind.clone(), counts.clone());
+            let (kind, counts, tests) = (kind.clone(), counts.clone(), tests.clone());
             counts.begun();
             clock.start(async move {
-                let served = serve(&connection, &kind, &counts).await;
+                let served = match kind {
+                    ServiceKind::Iperf3 => tests.serve(&connection, &counts).await,
+                    _ => serve(&connection, &kind, &counts).await,
+                };
                 let closed = connection.close();
                 counts.ended(served.is_err() || closed.is_err());
             });
