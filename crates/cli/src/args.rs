@@ -59,7 +59,7 @@ pub(crate) enum Command {
     /// address and set it up with `ip`. At the end (^C, SIGTERM, --for, or when all clients are done and nothing is served)
     /// it prints the host's counters as nstat does and its sockets as ss does.
     #[command(after_help = host::EXAMPLES)]
-    Host(HostArgs),
+    Host(Box<HostArgs>),
 
     /// Experiments: a fault made on purpose, and the verdict it must end in
     #[command(subcommand)]
