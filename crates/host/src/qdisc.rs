@@ -3,7 +3,9 @@
 //! Each is told how long a packet is on the wire (`qdisc_pkt_len`) when it comes in. What leaves is counted as `tc -s qdisc`
 //! shows it: when it leaves, not when it comes.
 
+mod class;
 mod fifo;
+mod htb;
 mod options;
 mod tbf;
 
@@ -11,17 +13,21 @@ use transect_config::TcStatistics;
 use transect_path::Timestamp;
 
 use crate::packet::Packet;
+pub(crate) use class::ClassId;
 use fifo::{Fifo, PfifoFast};
+use htb::Htb;
 pub(crate) use options::OptionError;
 use tbf::Tbf;
 
-/// A device's root queueing discipline.
+/// A queueing discipline: a device's root, or what hangs below a class of it.
 #[derive(Debug)]
 pub(crate) struct Qdisc {
     /// `8001:`; `0:` where the kernel chose the discipline.
     pub(crate) handle: String,
     /// What it has counted.
     pub(crate) statistics: TcStatistics,
+    /// How long on the wire the packet was that left last.
+    last_length: u64,
     discipline: Discipline,
 }
 
@@ -32,6 +38,7 @@ enum Discipline {
     PfifoFast(PfifoFast),
     Fifo(Fifo),
     Tbf(Box<Tbf>),
+    Htb(Box<Htb>),
 }
 
 /// A packet that waits.
@@ -64,6 +71,7 @@ impl Qdisc {
         Qdisc {
             handle,
             statistics: TcStatistics::default(),
+            last_length: 0,
             discipline,
         }
     }
@@ -72,6 +80,12 @@ impl Qdisc {
     pub(crate) fn pfifo_fast(queue_length: u32) -> Self {
         let handle = String::from("0:");
         Self::with(handle, Discipline::PfifoFast(PfifoFast::new(queue_length)))
+    }
+
+    /// What a class has while nobody put anything below it: `pfifo` with room for `txqueuelen` packets.
+    fn own_pfifo(queue_length: u32) -> Self {
+        let queue = Fifo::packets(u64::from(queue_length));
+        Self::with(String::from("0:"), Discipline::Fifo(queue))
     }
 
     /// As a configuration names it.
@@ -98,6 +112,10 @@ impl Qdisc {
                 Discipline::Fifo(Fifo::bytes(options.size("limit")?.unwrap_or(default)))
             }
             "tbf" => Discipline::Tbf(Box::new(Tbf::of_options(&options, now)?)),
+            "htb" => {
+                let htb = Htb::of_options(&options, &config.handle, queue_length)?;
+                Discipline::Htb(Box::new(htb))
+            }
             _ => return Err(options.unknown_kind()),
         };
         Ok(Self::with(config.handle.clone(), discipline))
@@ -110,6 +128,7 @@ impl Qdisc {
             Discipline::PfifoFast(_) => "pfifo_fast",
             Discipline::Fifo(fifo) => fifo.kind(),
             Discipline::Tbf(_) => "tbf",
+            Discipline::Htb(_) => "htb",
         }
     }
 
@@ -122,6 +141,7 @@ impl Qdisc {
             }),
             Discipline::Fifo(fifo) => serde_json::json!({ "limit": fifo.limit() }),
             Discipline::Tbf(tbf) => tbf.options(),
+            Discipline::Htb(htb) => htb.options(),
         }
     }
 
@@ -140,6 +160,7 @@ impl Qdisc {
             Discipline::PfifoFast(queue) => queue.enqueue(waiting),
             Discipline::Fifo(queue) => queue.enqueue(waiting),
             Discipline::Tbf(tbf) => tbf.enqueue(waiting),
+            Discipline::Htb(htb) => htb.enqueue(waiting),
         };
         let statistics = &mut self.statistics;
         if refused.is_some() {
@@ -173,6 +194,14 @@ impl Qdisc {
                     return Dequeued::Later(later);
                 }
             },
+            Discipline::Htb(htb) => {
+                let next = htb.dequeue(now);
+                self.statistics.overlimits = htb.overlimits();
+                match next {
+                    Ok(next) => next,
+                    Err(later) => return Dequeued::Later(later),
+                }
+            }
         };
         let Some(waiting) = next else {
             return Dequeued::Empty;
@@ -186,6 +215,7 @@ impl Qdisc {
         statistics.backlog = statistics.backlog.saturating_sub(waiting.length);
         statistics.packets = statistics.packets.wrapping_add(u64::from(segments));
         statistics.bytes = statistics.bytes.wrapping_add(waiting.length);
+        self.last_length = waiting.length;
         Dequeued::Packet(waiting.packet)
     }
 
@@ -198,7 +228,83 @@ impl Qdisc {
             Discipline::PfifoFast(queue) => queue.purge(),
             Discipline::Fifo(queue) => queue.purge(),
             Discipline::Tbf(tbf) => tbf.purge(),
+            Discipline::Htb(htb) => htb.purge(),
         };
         all.into_iter().map(|waiting| waiting.packet).collect()
+    }
+
+    /// Adds a class, or changes it (`tc class add|change|replace`); `class` has the class as its handle, its parent, and the
+    /// words of its options.
+    ///
+    /// # Errors
+    /// A discipline without classes, a parent that is not there, an option that nobody knows.
+    pub(crate) fn set_class(
+        &mut self,
+        class: &transect_config::Qdisc,
+        now: Timestamp,
+    ) -> Result<(), OptionError> {
+        let options = options::Options::read(class)?;
+        let named = |text: &str| text.parse::<ClassId>().map_err(|why| options.error(why));
+        let (id, parent) = (named(&class.handle)?, named(&class.parent)?);
+        match &mut self.discipline {
+            Discipline::Htb(htb) => htb.set_class(id, parent, &options, now),
+            _ => Err(options.error(self.without_classes())),
+        }
+    }
+
+    /// Takes a class away; what waits in it comes out.
+    ///
+    /// # Errors
+    /// There is no such class, or it has others below it.
+    pub(crate) fn delete_class(&mut self, id: ClassId) -> Result<Vec<Packet>, String> {
+        let lost = match &mut self.discipline {
+            Discipline::Htb(htb) => htb.delete_class(id)?,
+            _ => return Err(self.without_classes()),
+        };
+        self.forget(lost.len());
+        Ok(lost)
+    }
+
+    /// Puts a discipline below a class, or with nothing the class's own again; what waited there comes out.
+    ///
+    /// # Errors
+    /// There is no such class, or it is none of those that have queues; the discipline holds packets back.
+    pub(crate) fn graft(
+        &mut self,
+        id: ClassId,
+        below: Option<Qdisc>,
+    ) -> Result<Vec<Packet>, String> {
+        if let Some(Qdisc {
+            discipline: Discipline::Tbf(_) | Discipline::Htb(_),
+            ..
+        }) = &below
+        {
+            return Err(String::from(
+                "below a class the model knows pfifo_fast, pfifo and bfifo",
+            ));
+        }
+        let lost = match &mut self.discipline {
+            Discipline::Htb(htb) => htb.graft(id, below)?,
+            _ => return Err(self.without_classes()),
+        };
+        self.forget(lost.len());
+        Ok(lost)
+    }
+
+    /// What somebody put below its classes, with the class.
+    pub(crate) fn children(&self) -> Vec<(ClassId, &Qdisc)> {
+        match &self.discipline {
+            Discipline::Htb(htb) => htb.children().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn without_classes(&self) -> String {
+        format!("{} has no classes", self.kind())
+    }
+
+    /// Packets that waited are gone.
+    fn forget(&mut self, packets: usize) {
+        self.statistics.qlen = self.statistics.qlen.saturating_sub(packets as u64);
     }
 }

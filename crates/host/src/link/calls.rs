@@ -117,16 +117,16 @@ impl Host {
         }
     }
 
-    /// Puts a queueing discipline at the device's root in place of the one that is there (`tc qdisc replace`), or with
-    /// nothing takes it away. What waited in the old one is lost.
+    /// Puts a queueing discipline at the device's root, or below a class, in place of the one that is there (`tc qdisc
+    /// replace`); without a kind it takes that one away. What waited in the old one is lost.
     ///
     /// # Errors
-    /// A kind or an option that the model does not know, in words.
+    /// A kind or an option that the model does not know, a class that is not there, in words.
     pub fn replace_qdisc(
         &mut self,
         now: Timestamp,
         device: DeviceId,
-        qdisc: Option<transect_config::Qdisc>,
+        mut qdisc: transect_config::Qdisc,
     ) -> Result<(), String> {
         self.begin(now);
         let link = &mut self.stack.link;
@@ -134,23 +134,82 @@ impl Host {
         let Some(known) = link.device_mut(device) else {
             return Err(format!("there is no device {}", device.index()));
         };
-        let mut new = match qdisc {
-            Some(qdisc) => Qdisc::of_config(&qdisc, known.queue_length, known.mtu, now)
-                .map_err(|error| error.to_string())?,
-            None if known.ring.is_some() => Qdisc::pfifo_fast(known.queue_length),
-            None => Qdisc::default(),
-        };
-        if new.handle.is_empty() {
-            new.handle = format!("{next_handle:x}:");
+        let given = !qdisc.handle.is_empty();
+        if !given {
+            qdisc.handle = format!("{next_handle:x}:");
         }
-        let mut old = std::mem::replace(&mut known.qdisc, new);
-        link.next_handle = next_handle.wrapping_add(1).max(0x8001);
-        for packet in old.purge() {
+        let new = match qdisc.kind.as_str() {
+            "" => None,
+            _ => Some(
+                Qdisc::of_config(&qdisc, known.queue_length, known.mtu, now)
+                    .map_err(|error| error.to_string())?,
+            ),
+        };
+        let lost = match qdisc.parent.as_str() {
+            "" | "root" => {
+                let new = match new {
+                    Some(new) => new,
+                    None if known.ring.is_some() => Qdisc::pfifo_fast(known.queue_length),
+                    None => Qdisc::default(),
+                };
+                std::mem::replace(&mut known.qdisc, new).purge()
+            }
+            class => known.qdisc.graft(class.parse()?, new)?,
+        };
+        if !given && !qdisc.kind.is_empty() {
+            link.next_handle = next_handle.wrapping_add(1).max(0x8001);
+        }
+        self.drop_queued(device, lost);
+        Ok(())
+    }
+
+    /// Adds a class of the device's root discipline, or changes it (`tc class add`, `change`, `replace`): the class stands as
+    /// the handle, its parent as the parent.
+    ///
+    /// # Errors
+    /// A discipline without classes, a parent that is not there, an option that the model does not know, in words.
+    pub fn set_class(
+        &mut self,
+        now: Timestamp,
+        device: DeviceId,
+        class: &transect_config::Qdisc,
+    ) -> Result<(), String> {
+        self.begin(now);
+        let Some(known) = self.stack.link.device_mut(device) else {
+            return Err(format!("there is no device {}", device.index()));
+        };
+        let done = known.qdisc.set_class(class, now);
+        done.map_err(|error| error.to_string())?;
+        self.drop_queued(device, Vec::new());
+        Ok(())
+    }
+
+    /// Takes a class away (`tc class del`). What waited in it is lost.
+    ///
+    /// # Errors
+    /// There is no such class, or it has others below it.
+    pub fn delete_class(
+        &mut self,
+        now: Timestamp,
+        device: DeviceId,
+        class: &str,
+    ) -> Result<(), String> {
+        self.begin(now);
+        let Some(known) = self.stack.link.device_mut(device) else {
+            return Err(format!("there is no device {}", device.index()));
+        };
+        let lost = known.qdisc.delete_class(class.parse()?)?;
+        self.drop_queued(device, lost);
+        Ok(())
+    }
+
+    /// What waited in a discipline that is gone is lost; the one that is there now may send.
+    fn drop_queued(&mut self, device: DeviceId, lost: Vec<Packet>) {
+        for packet in lost {
             self.stack
                 .drop_packet(packet, Point::Qdisc, DropReason::NotSpecified);
         }
         self.stack.run_qdisc(device);
         self.run();
-        Ok(())
     }
 }

@@ -149,6 +149,14 @@ impl Host {
             });
             add_statistics(&mut root, &qdisc.statistics);
             values.push(root);
+            for (class, qdisc) in qdisc.children() {
+                let mut below = json!({
+                    "kind": qdisc.kind(), "handle": qdisc.handle, "dev": device.name,
+                    "parent": class.to_string(), "options": qdisc.options(),
+                });
+                add_statistics(&mut below, &qdisc.statistics);
+                values.push(below);
+            }
             if let Some(statistics) = &device.clsact {
                 let mut clsact = json!({
                     "kind": "clsact", "handle": "ffff:", "dev": device.name,

@@ -104,7 +104,7 @@ impl Link {
                 }
                 (kind, parent) => {
                     return Err(format!(
-                        "qdisc {kind} on {} hangs at {parent}: the model knows disciplines at the root only",
+                        "qdisc {kind} on {} hangs at {parent}: a configuration has no classes, only Host::set_class makes them",
                         qdisc.device
                     ));
                 }

@@ -229,6 +229,6 @@ fn what_does_not_fit_together_is_refused() {
     }]);
     assert_eq!(
         error("eth0", wrong),
-        "qdisc fq on eth0: the model knows noqueue, pfifo_fast, pfifo, bfifo and tbf"
+        "qdisc fq on eth0: the model knows noqueue, pfifo_fast, pfifo, bfifo, tbf and htb"
     );
 }

@@ -32,7 +32,7 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
-    fn error(&self, why: impl Into<String>) -> OptionError {
+    pub(super) fn error(&self, why: impl Into<String>) -> OptionError {
         OptionError {
             kind: self.qdisc.kind.clone(),
             device: self.qdisc.device.clone(),
@@ -41,7 +41,7 @@ impl<'a> Options<'a> {
     }
 
     pub(super) fn unknown_kind(&self) -> OptionError {
-        self.error("the model knows noqueue, pfifo_fast, pfifo, bfifo and tbf")
+        self.error("the model knows noqueue, pfifo_fast, pfifo, bfifo, tbf and htb")
     }
 
     pub(super) fn missing(&self, name: &str) -> OptionError {
@@ -61,6 +61,16 @@ impl<'a> Options<'a> {
             };
             whole(number * factor)
         })
+    }
+
+    /// A number in hexadecimal, as a class's minor number is written: `10`, `0x10`.
+    pub(super) fn hexadecimal(&self, name: &str) -> Result<Option<u64>, OptionError> {
+        let read = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
+        let Some(Value::String(word)) = self.json.as_ref().and_then(|map| map.get(name)) else {
+            return self.number(name, read);
+        };
+        let wrong = || self.error(format!("\"{name}\" cannot be \"{word}\""));
+        read(word).map(Some).ok_or_else(wrong)
     }
 
     /// A rate in bytes per second; text: `8Kbit`, `125000bps`.

@@ -101,7 +101,7 @@ impl Tbf {
 }
 
 /// How long that many bytes take, in nanoseconds (`psched_l2t_ns`).
-fn sending_time(rate: u64, bytes: u64) -> i64 {
+pub(super) fn sending_time(rate: u64, bytes: u64) -> i64 {
     let time = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
     i64::try_from(time).unwrap_or(i64::MAX)
 }

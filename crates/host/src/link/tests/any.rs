@@ -127,7 +127,7 @@ proptest! {
         };
         let mut host = host();
         know_peer(&mut host);
-        let _ = host.replace_qdisc(Timestamp(0), ETH0, Some(qdisc));
+        let _ = host.replace_qdisc(Timestamp(0), ETH0, qdisc);
         let _ = send(&mut host, 0.0, [10, 0, 0, 2], datagram([10, 0, 0, 2], 100));
         prop_assert_eq!(transect_config::read_qdiscs(&host.qdisc_json()).problems, []);
     }

@@ -1,49 +1,120 @@
-//! `tc qdisc add|replace|del dev DEVICE root KIND OPTIONS`.
+//! `tc qdisc add|replace|del dev DEVICE PARENT KIND OPTIONS`, `tc class add|change|replace|del dev DEVICE parent …`.
 
 use transect_config::Qdisc;
+use transect_host::{DeviceId, Host};
+use transect_path::Timestamp;
 
 use crate::error::WorldError;
 use crate::model::network::NodeId;
 use crate::model::task::Clock;
 
-/// The first handle that the kernel gives away by itself (`qdisc_alloc_handle`).
-const FIRST_HANDLE: &str = "8001:";
-
 /// Carries out one command; `arguments` are those behind `tc`.
 pub(super) fn run(clock: &Clock, node: NodeId, arguments: &[&str]) -> Result<(), WorldError> {
     let unknown = || {
         WorldError(format!(
-            "the model world does not know \"tc {}\"; it knows qdisc add|replace|del dev DEVICE root",
+            "the model world does not know \"tc {}\"; it knows qdisc add|replace|del dev DEVICE root|parent CLASS \
+             and class add|change|replace|del dev DEVICE parent CLASS classid CLASS",
             arguments.join(" ")
         ))
     };
-    let ["qdisc", verb, "dev", device, "root", rest @ ..] = arguments else {
+    let [object, verb, "dev", device, rest @ ..] = arguments else {
         return Err(unknown());
     };
-    let (handle, rest) = match rest {
-        ["handle", handle, rest @ ..] => (*handle, rest),
-        rest => (FIRST_HANDLE, rest),
+    let words = Words::read(rest);
+    let delete = matches!(*verb, "del" | "delete");
+    if !delete && (!matches!(*verb, "add" | "replace" | "change") || words.kind.is_empty()) {
+        return Err(unknown());
+    }
+    let named = Qdisc {
+        device: (*device).to_owned(),
+        parent: words.parent.to_owned(),
+        kind: words.kind.to_owned(),
+        options: words.options.join(" "),
+        ..Qdisc::default()
     };
-    let qdisc = match (*verb, rest) {
-        ("add" | "replace", [kind, options @ ..]) => Some(Qdisc {
-            device: (*device).to_owned(),
-            kind: (*kind).to_owned(),
-            handle: handle.to_owned(),
-            parent: "root".to_owned(),
-            options: options.join(" "),
-            ..Qdisc::default()
-        }),
-        ("del" | "delete", _) => None,
-        _ => return Err(unknown()),
-    };
-    clock
-        .call(node, |host, now| {
-            let Some(id) = host.device(device) else {
-                return Err(format!("there is no interface {device}"));
+    match (*object, words.parent, words.class) {
+        ("qdisc", "", _) | ("class", _, "") => return Err(unknown()),
+        ("qdisc", ..) => {
+            let kind = if delete { String::new() } else { named.kind };
+            let handle = words.handle.to_owned();
+            let qdisc = Qdisc {
+                kind,
+                handle,
+                ..named
             };
-            host.replace_qdisc(now, id, qdisc)
-        })?
-        .map_err(WorldError)?;
+            on_device(clock, node, device, move |host, now, id| {
+                host.replace_qdisc(now, id, qdisc)
+            })?;
+        }
+        ("class", _, class) if delete => on_device(clock, node, device, |host, now, id| {
+            host.delete_class(now, id, class)
+        })?,
+        ("class", parent, class) if !parent.is_empty() => {
+            let handle = class.to_owned();
+            let class = Qdisc { handle, ..named };
+            on_device(clock, node, device, |host, now, id| {
+                host.set_class(now, id, &class)
+            })?;
+        }
+        _ => return Err(unknown()),
+    }
     clock.network(|network| network.announce(node, "a queueing discipline"));
     Ok(())
+}
+
+/// What stands behind the device.
+#[derive(Default)]
+struct Words<'a> {
+    parent: &'a str,
+    handle: &'a str,
+    class: &'a str,
+    kind: &'a str,
+    options: &'a [&'a str],
+}
+
+impl<'a> Words<'a> {
+    fn read(mut rest: &'a [&'a str]) -> Self {
+        let mut words = Words::default();
+        loop {
+            rest = match rest {
+                ["root", rest @ ..] => {
+                    words.parent = "root";
+                    rest
+                }
+                ["parent", parent, rest @ ..] => {
+                    words.parent = parent;
+                    rest
+                }
+                ["handle", handle, rest @ ..] => {
+                    words.handle = handle;
+                    rest
+                }
+                ["classid", class, rest @ ..] => {
+                    words.class = class;
+                    rest
+                }
+                [kind, options @ ..] => {
+                    words.kind = kind;
+                    words.options = options;
+                    return words;
+                }
+                [] => return words,
+            };
+        }
+    }
+}
+
+fn on_device(
+    clock: &Clock,
+    node: NodeId,
+    device: &str,
+    change: impl FnOnce(&mut Host, Timestamp, DeviceId) -> Result<(), String>,
+) -> Result<(), WorldError> {
+    clock
+        .call(node, |host, now| {
+            let id = host.device(device);
+            let id = id.ok_or_else(|| format!("there is no interface {device}"))?;
+            change(host, now, id)
+        })?
+        .map_err(WorldError)
 }
