@@ -1,5 +1,6 @@
 //! Answers that belong to no connection (`tcp_v4_send_reset`, `tcp_v4_send_ack`): resets, and ACKs of handshakes and remainders.
 
+use transect_config::IpVersion;
 use transect_packet::{SequenceNumber, TcpFlags, TcpTimestamps};
 
 use super::Tcp;
@@ -8,10 +9,11 @@ use super::incoming::Incoming;
 use super::listener::{Listener, Request};
 use super::options::OptionBytes;
 use super::output::{Header, PROTOCOL};
-use crate::counters::TcpCounter;
+use crate::counters::{IpCounter, TcpCounter};
 use crate::device::DeviceId;
 use crate::ip::{Outgoing, RouteKey};
 use crate::packet::ChecksumState;
+use crate::socket::Errno;
 use crate::stack::Stack;
 
 /// What a socket that stands behind an answer says of its packets.
@@ -50,9 +52,10 @@ impl Tcp {
             flags,
             window: 0,
         };
-        reply(stack, segment, &header, &OptionBytes::default(), answer);
-        stack.counters.tcp.count(TcpCounter::OutSegs);
-        stack.counters.tcp.count(TcpCounter::OutRsts);
+        if reply(stack, segment, &header, &OptionBytes::default(), answer) {
+            stack.counters.tcp.count(TcpCounter::OutSegs);
+            stack.counters.tcp.count(TcpCounter::OutRsts);
+        }
     }
 }
 
@@ -73,8 +76,9 @@ pub(super) fn send_ack(
         window,
     };
     let options = OptionBytes::established(timestamps, &[]);
-    reply(stack, segment, &header, &options, answer);
-    stack.counters.tcp.count(TcpCounter::OutSegs);
+    if reply(stack, segment, &header, &options, answer) {
+        stack.counters.tcp.count(TcpCounter::OutSegs);
+    }
 }
 
 /// A handshake's ACK for what was out of its window (`tcp_v4_reqsk_send_ack`).
@@ -110,14 +114,15 @@ pub(super) fn send_ack_for_request(
     );
 }
 
-/// Sends a segment without payload back where another came from (`ip_send_unicast_reply`).
+/// Sends a segment without payload back where another came from (`ip_send_unicast_reply`, `tcp_v6_send_response`); whether it
+/// counts as sent. Over IPv4 that is said before there is a route, over IPv6 behind it.
 fn reply(
     stack: &mut Stack,
     segment: &Incoming,
     header: &Header,
     options: &OptionBytes,
     answer: &Answer,
-) {
+) -> bool {
     let (mut bytes, length) = header.write(options);
     let bytes = bytes.get_mut(..length).unwrap_or_default();
     let checksum = if header.to.address.is_ipv6() {
@@ -135,8 +140,15 @@ fn reply(
         mark: answer.mark,
         tos,
     };
-    let Ok(route) = stack.route(&key) else {
-        return;
+    let v6 = header.to.address.is_ipv6();
+    let route = match stack.route(&key) {
+        Ok(route) => route,
+        Err(errno) => {
+            if v6 && errno == Errno::Enetunreach {
+                stack.count_ip(IpVersion::V6, IpCounter::OutNoRoutes);
+            }
+            return !v6;
+        }
     };
     let _ = stack.ip_output(&Outgoing {
         source: header.from.address,
@@ -156,4 +168,5 @@ fn reply(
         owner: None,
         route: &route,
     });
+    true
 }

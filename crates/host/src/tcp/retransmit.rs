@@ -288,8 +288,21 @@ impl Sender {
         if probe {
             return;
         }
+        self.stamp_retransmission(segment.sent_us, pcount);
+    }
+
+    /// A retransmission that came to nothing before there was a packet counts as one, too (end of `tcp_retransmit_skb`).
+    pub(crate) fn retransmission_attempted(&mut self, seq: SequenceNumber) {
+        let index = self.queue.index_of(seq);
+        let segment = index.and_then(|index| self.queue.segments.get(index));
+        if let Some((sent_us, pcount)) = segment.map(|segment| (segment.sent_us, segment.pcount)) {
+            self.stamp_retransmission(sent_us, u32::from(pcount));
+        }
+    }
+
+    fn stamp_retransmission(&mut self, sent_us: u64, pcount: u32) {
         if self.retrans_stamp == 0 {
-            self.retrans_stamp = (segment.sent_us / 1000) as u32;
+            self.retrans_stamp = (sent_us / 1000) as u32;
         }
         let undo = self.recovery.undo_retrans.unwrap_or(0);
         self.recovery.undo_retrans = Some(undo.saturating_add(pcount));

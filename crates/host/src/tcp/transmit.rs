@@ -383,9 +383,13 @@ impl Connection {
         segments: u32,
     ) -> Result<(), Errno> {
         if self.is_still_below(stack) {
+            self.sender.retransmission_attempted(seq);
             return Err(Errno::Ealready);
         }
-        self.route(stack).map_err(|_| Errno::Ehostunreach)?;
+        if self.route(stack).is_err() {
+            self.sender.retransmission_attempted(seq);
+            return Err(Errno::Ehostunreach);
+        }
         let mss = self.current_mss(stack);
         let segment = self
             .with_mss(mss, |sender| {
