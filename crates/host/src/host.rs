@@ -115,6 +115,12 @@ impl Host {
                 TimerOwner::Neighbor(entry) => self.stack.handle_neighbor_timer(entry),
                 TimerOwner::Qdisc(device) => self.stack.run_qdisc(device),
                 TimerOwner::Reassembly(queue) => self.stack.handle_reassembly_timer(queue),
+                TimerOwner::Groups(device) => self.stack.handle_group_timer(device),
+                TimerOwner::InitialReports(device) => self.stack.report_initially(device),
+                TimerOwner::Address(device, address) => {
+                    self.stack.handle_address_timer(device, address);
+                }
+                TimerOwner::Routers(device) => self.stack.handle_router_timer(device),
             }
             self.run();
         }
@@ -169,6 +175,9 @@ impl Host {
         self.stack.settings.set(name, value)?;
         self.stack.config.sysctls = self.stack.settings.sysctls().clone();
         self.stack.ip.forget_routes();
+        if name.starts_with("net.ipv6.conf.") && name.ends_with(".forwarding") {
+            self.stack.forwarding_changed();
+        }
         Ok(())
     }
 
@@ -176,9 +185,11 @@ impl Host {
     /// [`Host::set_sysctl`].
     pub fn reconfigure(&mut self, now: Timestamp, change: impl FnOnce(&mut HostConfig)) {
         self.begin(now);
+        let before = self.stack.config.clone();
         change(&mut self.stack.config);
         self.stack.ip.forget_routes();
         self.stack.link_reconfigured();
+        self.stack.addresses_changed(&before);
         self.run();
     }
 

@@ -3,10 +3,12 @@
 //! Out: [`Stack::route`] (`route`), [`Stack::ip_output`] (`output`, `fragment`). In: [`Host::ip_input`](crate::Host)
 //! (`input`, `forward`, `reassembly`, `deliver`).
 
+mod autoconf;
 pub(crate) mod bytes;
 mod deliver;
 mod forward;
 mod fragment;
+mod group;
 mod input;
 mod options;
 mod output;
@@ -23,6 +25,7 @@ use crate::device::DeviceId;
 use crate::packet::{ChecksumState, Segmentation};
 use crate::socket::SocketId;
 
+pub(crate) use group::ToLink;
 pub(crate) use reassembly::User;
 pub(crate) use route::{Route, RouteKey};
 
@@ -38,6 +41,10 @@ pub(crate) struct Ip {
     broadcasts: Option<Vec<std::net::Ipv4Addr>>,
     /// What /proc/net/stat/rt_cache shows.
     statistics: render::RouteStatistics,
+    /// Multicast groups.
+    groups: group::Groups,
+    /// Addresses and routers that are being looked for.
+    autoconf: autoconf::Autoconf,
     /// Limits on ICMP messages.
     pub(crate) icmp: crate::transport::icmp::Limits,
 }

@@ -31,6 +31,7 @@ use crate::packet::Packet;
 use crate::stack::Stack;
 use bridge::Forwarding;
 use neighbor::Neighbors;
+pub(crate) use neighbor::solicited_node;
 pub(crate) use offload::finish_checksum;
 
 /// Devices, neighbours, queues.
@@ -80,6 +81,15 @@ impl Link {
 
     pub(crate) fn poll_transmit(&mut self) -> Option<(DeviceId, Packet)> {
         self.outbox.pop_front()
+    }
+
+    /// The numbers of all devices.
+    pub(crate) fn device_ids(&self) -> Vec<DeviceId> {
+        (0u32..)
+            .map(DeviceId)
+            .zip(&self.devices)
+            .map(|(id, _)| id)
+            .collect()
     }
 
     /// The device of that number.

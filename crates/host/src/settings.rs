@@ -101,6 +101,10 @@ pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ("net.ipv6.bindv6only", "0"),
     ("net.ipv6.icmp.ratelimit", "1000"),
     ("net.ipv6.icmp.ratemask", "0-1,3-127"),
+    ("net.ipv6.ip6frag_high_thresh", "4194304"),
+    ("net.ipv6.ip6frag_low_thresh", "3145728"),
+    ("net.ipv6.ip6frag_time", "60"),
+    ("net.ipv6.mld_qrv", "2"),
     ("net.netfilter.nf_conntrack_acct", "0"),
     ("net.netfilter.nf_conntrack_buckets", "262144"),
     ("net.netfilter.nf_conntrack_checksum", "1"),
@@ -166,7 +170,12 @@ pub(crate) const CONF_IPV6: &[(&str, &str)] = &[
     ("disable_ipv6", "0"),
     ("forwarding", "0"),
     ("hop_limit", "64"),
+    ("mldv2_unsolicited_report_interval", "1000"),
     ("mtu", "1280"),
+    ("router_solicitation_delay", "1"),
+    ("router_solicitation_interval", "4"),
+    ("router_solicitation_max_interval", "3600"),
+    ("router_solicitations", "-1"),
 ];
 
 /// `net.{ipv4,ipv6}.neigh.*`, likewise (`all` does not exist there).

@@ -31,6 +31,14 @@ pub(crate) enum TimerOwner {
     Qdisc(DeviceId),
     /// An unfinished packet of fragments.
     Reassembly(u32),
+    /// Changes of a device's multicast groups that are to be reported (`mc_ifc_work`).
+    Groups(DeviceId),
+    /// All of them, once more (`mc_dad_work`).
+    InitialReports(DeviceId),
+    /// Duplicate address detection (`dad_work`).
+    Address(DeviceId, std::net::Ipv6Addr),
+    /// Router solicitations (`rs_timer`).
+    Routers(DeviceId),
 }
 
 /// What died, where and why: for tests, and for whoever follows packets.
@@ -92,6 +100,9 @@ pub(crate) struct Stack {
     pub(crate) deaths: VecDeque<Death>,
     /// Whether deaths are kept.
     pub(crate) keep_deaths: bool,
+    /// A packet died in a device without a queue since somebody last cleared this: its sender was told "congestion"
+    /// (`NET_XMIT_CN`).
+    pub(crate) congested: bool,
     /// Sockets whose packets were freed or left the host, with the bytes (`sk_wmem_free`): their send buffers have room again.
     pub(crate) freed: Vec<(SocketId, usize)>,
 }
@@ -131,6 +142,7 @@ impl Stack {
             tapped: VecDeque::new(),
             deaths: VecDeque::new(),
             keep_deaths: false,
+            congested: false,
             freed: Vec::new(),
         }
     }

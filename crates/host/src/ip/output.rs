@@ -79,11 +79,15 @@ impl Stack {
         self.hook_local_out(packet, route)
     }
 
-    /// What the IP layer itself makes, whole (`ip_local_out`): from `route_output` on.
+    /// What Netfilter makes, whole (`ip_local_out`, `ip6_local_out`): from `route_output` on. IPv6 counts a request before that
+    /// (`ip6_xmit`), where such a packet does not come by.
     pub(crate) fn ip_local_out(&mut self, mut packet: Packet, route: &Route) -> Result<(), Errno> {
         self.begin_journey(&mut packet);
         self.enter(&mut packet, Point::RouteOutput);
-        self.local_out(packet, route)
+        match version_of(route.destination) {
+            IpVersion::V4 => self.local_out(packet, route),
+            IpVersion::V6 => self.hook_local_out(packet, route),
+        }
     }
 
     fn build(&mut self, out: &Outgoing<'_>, version: IpVersion) -> Result<Packet, Errno> {

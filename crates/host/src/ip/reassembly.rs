@@ -22,8 +22,6 @@ use crate::transport::memory::truesize;
 
 /// What a queue itself costs (`sizeof(struct ipq)`), in bytes.
 const QUEUE_SIZE: u64 = 208;
-/// `ip6frag_time` (`IPV6_FRAG_TIMEOUT`): ipfrag_time's sibling, which the settings do not list.
-const IPV6_TIME: Duration = Duration::from_secs(60);
 /// Sources whose fragments are counted for `ipfrag_max_dist`.
 const MOST_PEERS: usize = 4096;
 
@@ -206,13 +204,14 @@ impl Stack {
             return Some(*number);
         }
         let settings = self.ip_settings();
-        if settings.fragments_high == 0 || self.ip.reassembly.memory > settings.fragments_high {
+        let (most, seconds) = match version_of(key.source) {
+            IpVersion::V4 => (settings.fragments_high, settings.fragments_time),
+            IpVersion::V6 => (settings.fragments6_high, settings.fragments6_time),
+        };
+        if most == 0 || self.ip.reassembly.memory > most {
             return None;
         }
-        let wait = match version_of(key.source) {
-            IpVersion::V4 => Duration::from_secs(settings.fragments_time),
-            IpVersion::V6 => IPV6_TIME,
-        };
+        let wait = Duration::from_secs(seconds);
         let expires = self
             .ticks
             .wheel(self.now, self.ticks.at(self.now) + self.ticks.of(wait));

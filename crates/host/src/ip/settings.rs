@@ -21,6 +21,10 @@ pub(crate) struct IpSettings {
     pub(crate) fragments_high: u64,
     /// `ipfrag_time`, in seconds.
     pub(crate) fragments_time: u64,
+    /// `ip6frag_high_thresh`, in bytes.
+    pub(crate) fragments6_high: u64,
+    /// `ip6frag_time`, in seconds.
+    pub(crate) fragments6_time: u64,
     /// `ipfrag_max_dist`.
     pub(crate) fragments_max_dist: u32,
     /// `icmp_echo_ignore_all`.
@@ -74,6 +78,8 @@ impl IpSettings {
             ports: (port(0, 32768), port(1, 60999)),
             fragments_high: number("net.ipv4.ipfrag_high_thresh"),
             fragments_time: number("net.ipv4.ipfrag_time"),
+            fragments6_high: number("net.ipv6.ip6frag_high_thresh"),
+            fragments6_time: number("net.ipv6.ip6frag_time"),
             fragments_max_dist: short("net.ipv4.ipfrag_max_dist"),
             echo_ignore_all: flag("net.ipv4.icmp_echo_ignore_all"),
             echo_ignore_broadcasts: flag("net.ipv4.icmp_echo_ignore_broadcasts"),

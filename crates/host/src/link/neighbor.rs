@@ -18,6 +18,7 @@ use crate::drop_reason::DropReason;
 use crate::packet::Packet;
 use crate::socket::Errno;
 use crate::stack::{Stack, TimerOwner};
+pub(crate) use discovery::solicited_node;
 use entry::{Entry, Fired, Times, Update};
 pub(super) use table::Neighbors;
 

@@ -98,6 +98,7 @@ impl Stack {
             // `noop_enqueue`: the device has no queue while it has no carrier, and the sender is told "congestion" only.
             device.statistics.tx_dropped = device.statistics.tx_dropped.wrapping_add(1);
             self.drop_packet(packet, Point::Qdisc, DropReason::QdiscDrop);
+            self.congested = true;
             return Ok(());
         }
         if device.qdisc.is_none() {

@@ -178,6 +178,11 @@ impl Host {
                 self.transport.ping_input(&mut self.stack, received, packet);
                 return;
             }
+            // What it announces is not followed: the configuration says what the host has.
+            134 => {
+                self.stack.router_was_heard(received.device);
+                Ok(())
+            }
             133..=137 => self
                 .stack
                 .neighbor_discovery_input(&packet)

@@ -79,6 +79,9 @@ pub(super) fn build(
             network.join([one, other], wires);
         }
     }
+    for node in nodes.into_values() {
+        network.with(node, |host, now| host.come_up(now))?;
+    }
     Ok(network)
 }
 
@@ -149,8 +152,15 @@ fn configuration(
     let mut config = new_host();
     let settings = &mut config.sysctls.values;
     // Addresses of the kernel world are usable at once, too.
-    for name in ["all", "default"] {
-        settings.insert(format!("net.ipv6.conf.{name}.accept_dad"), "0".to_owned());
+    let interfaces = ends.iter().map(|end| end.device);
+    for name in ["all", "default"].into_iter().chain(interfaces) {
+        for setting in [
+            "accept_dad",
+            "mldv2_unsolicited_report_interval",
+            "router_solicitations",
+        ] {
+            settings.insert(format!("net.ipv6.conf.{name}.{setting}"), "0".to_owned());
+        }
     }
     if plan.forwarding {
         for name in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {

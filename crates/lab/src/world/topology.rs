@@ -93,6 +93,12 @@ fn defaults() -> impl IntoIterator<Item = (String, String)> {
         // Link-local addresses are usable at once.
         ("net.ipv6.conf.all.accept_dad", "0"),
         ("net.ipv6.conf.default.accept_dad", "0"),
+        // Multicast memberships are reported at once, and not spread at random over the first second.
+        ("net.ipv6.conf.all.mldv2_unsolicited_report_interval", "0"),
+        (
+            "net.ipv6.conf.default.mldv2_unsolicited_report_interval",
+            "0",
+        ),
         // There is no router to solicit.
         ("net.ipv6.conf.default.router_solicitations", "0"),
     ]

@@ -11,18 +11,21 @@ use super::Update;
 use crate::counters::Icmp6Counter;
 use crate::device::DeviceId;
 use crate::drop_reason::DropReason;
+use crate::ip::ToLink;
 use crate::ip::bytes::{fold, ones_sum, pseudo_header, put};
-use crate::ip::{Outgoing, Route};
-use crate::packet::{ChecksumState, Packet};
+use crate::packet::Packet;
 use crate::stack::Stack;
 
 /// Message types (RFC 4861 section 4).
+const ROUTER_SOLICITATION: u8 = 133;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 
 /// Options that carry the sender's, or the target's, link-layer address (RFC 4861 section 4.6.1).
 const SOURCE_ADDRESS: u8 = 1;
 const TARGET_ADDRESS: u8 = 2;
+/// What tells a host's own questions about its address from others' (RFC 3971 section 5.3.2, RFC 7527).
+const NONCE: u8 = 14;
 
 /// Hop limit of every message: nothing that was forwarded has it.
 const HOP_LIMIT: u8 = 255;
@@ -41,6 +44,7 @@ struct Message {
     target: Ipv6Addr,
     /// The link-layer address in the option that belongs to the type.
     mac: Option<MacAddress>,
+    nonce: Option<[u8; 6]>,
     /// Advertisements: router, solicited, override.
     flags: u8,
 }
@@ -70,6 +74,30 @@ impl Stack {
             .device(device)
             .map_or_else(MacAddress::default, |device| device.mac);
         let message = message(SOLICITATION, 0, target, Some((SOURCE_ADDRESS, own)));
+        self.send_discovery(device, source, destination, message);
+    }
+
+    /// Whether anybody has an address that this host wants (`ndisc_send_ns` for `addrconf_dad_work`).
+    pub(crate) fn solicit_duplicate(&mut self, device: DeviceId, target: Ipv6Addr, nonce: [u8; 6]) {
+        let mut message = message(SOLICITATION, 0, target, None);
+        message.extend([NONCE, 1]);
+        message.extend(nonce);
+        let group = solicited_node(target);
+        self.send_discovery(device, Ipv6Addr::UNSPECIFIED, group, message);
+    }
+
+    /// `ndisc_send_rs`.
+    pub(crate) fn send_router_solicitation(
+        &mut self,
+        device: DeviceId,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+    ) {
+        let mut message = vec![ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+        if let Some(device) = self.link.device(device) {
+            message.extend([SOURCE_ADDRESS, 1]);
+            message.extend(device.mac.0);
+        }
         self.send_discovery(device, source, destination, message);
     }
 
@@ -111,46 +139,22 @@ impl Stack {
         put(&mut message, 2, &checksum.to_be_bytes());
         let counter = match message.first() {
             Some(&SOLICITATION) => Icmp6Counter::OutNeighborSolicits,
+            Some(&ROUTER_SOLICITATION) => Icmp6Counter::OutRouterSolicits,
             _ => Icmp6Counter::OutNeighborAdvertisements,
         };
         let kind = message.first().copied().unwrap_or_default();
-        let route = Route {
-            device,
-            next_hop: IpAddr::V6(destination),
-            source: IpAddr::V6(source),
-            destination: IpAddr::V6(destination),
-            mtu: self.link.device(device).map_or(1280, |device| device.mtu),
-            mtu_locked: false,
-            local: false,
-            group: destination.is_multicast(),
-            generation: 0,
-            expires: None,
-        };
-        let out = Outgoing {
-            source: IpAddr::V6(source),
-            destination: IpAddr::V6(destination),
-            protocol: ICMPV6,
-            ttl: Some(HOP_LIMIT),
-            tos: 0,
-            identification: None,
-            dont_fragment: true,
-            may_fragment: false,
-            mark: 0,
-            priority: 0,
-            header: &message,
-            payload: [&[], &[]],
-            checksum: ChecksumState::None,
-            segmentation: None,
-            owner: None,
-            route: &route,
-        };
         // `ndisc_send_skb` counts when the hooks have let it pass.
-        if self.ip_output(&out).is_ok() {
-            self.counters.icmp6.count(counter);
-            self.counters.icmp6.count(Icmp6Counter::OutMsgs);
-            let [_, sent] = &mut self.counters.icmp6_types;
-            let sent = sent.entry(kind).or_default();
-            *sent = sent.wrapping_add(1);
+        let sent = self.send_to_link(&ToLink {
+            device,
+            source,
+            destination,
+            hop_limit: HOP_LIMIT,
+            protocol: ICMPV6,
+            header: &message,
+            payload: &[],
+        });
+        if sent {
+            self.count_icmp6_out(kind, counter);
         }
     }
 
@@ -177,6 +181,13 @@ impl Stack {
         }
         if dad && message.mac.is_some() {
             return Err(DropReason::Ipv6NdiscBadOptions);
+        }
+        if let Some(nonce) = self.tentative(device, message.target) {
+            // Only who asks for itself as well makes a difference.
+            if dad && message.nonce != Some(nonce) {
+                self.address_is_duplicate(device, message.target);
+            }
+            return Err(DropReason::NotSpecified);
         }
         if !self.has_address(device, message.target) {
             return Err(DropReason::Ipv6NdiscNsOtherhost);
@@ -219,6 +230,10 @@ impl Stack {
     ) -> Result<(), DropReason> {
         let solicited = message.flags & 0x40 != 0;
         if message.destination.is_multicast() && solicited {
+            return Err(DropReason::NotSpecified);
+        }
+        if self.tentative(device, message.target).is_some() {
+            self.address_is_duplicate(device, message.target);
             return Err(DropReason::NotSpecified);
         }
         if self.has_address(device, message.target) {
@@ -317,13 +332,16 @@ fn read(packet: &Packet) -> Result<Message, DropReason> {
         source,
         destination,
         target,
-        mac: link_address(options, wanted).ok_or(DropReason::Ipv6NdiscBadOptions)?,
+        mac: option(options, wanted)
+            .ok_or(DropReason::Ipv6NdiscBadOptions)?
+            .map(MacAddress),
+        nonce: option(options, NONCE).flatten(),
         flags,
     })
 }
 
-/// The link-layer address in a message's options; nothing (outside) where the options are damaged.
-fn link_address(mut options: &[u8], wanted: u8) -> Option<Option<MacAddress>> {
+/// What the first option of a kind holds, a link-layer address or a nonce; nothing (outside) where the options are damaged.
+fn option(mut options: &[u8], wanted: u8) -> Option<Option<[u8; 6]>> {
     let mut found = None;
     while let [kind, length, ..] = *options {
         let length = usize::from(length) * 8;
@@ -332,7 +350,7 @@ fn link_address(mut options: &[u8], wanted: u8) -> Option<Option<MacAddress>> {
         }
         let (option, rest) = options.split_at_checked(length)?;
         if kind == wanted && found.is_none() {
-            found = Some(MacAddress(option.get(2..8)?.try_into().ok()?));
+            found = Some(option.get(2..8)?.try_into().ok()?);
         }
         options = rest;
     }
@@ -340,7 +358,7 @@ fn link_address(mut options: &[u8], wanted: u8) -> Option<Option<MacAddress>> {
 }
 
 /// The group that a node with this address listens to (RFC 4291 section 2.7.1).
-fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+pub(crate) fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     let [.., a, b, c] = address.octets();
     Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
 }
