@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use transect_config::IpVersion;
-use transect_config::rules::{Action, ChainKind, Counter, Nat, Policy, Table};
-use transect_path::{Hook, Point};
+use transect_config::rules::{Action, Chain, ChainKind, Counter, Nat, Policy, Table};
+use transect_path::{Hook, Point, RuleBackend};
 use transect_walk::netfilter::{Ended, PacketFacts, RulePlace, RuleState, run, sees};
 
 use super::mangle::Mangling;
@@ -230,9 +230,7 @@ impl Stack {
         if !chain.rules.is_empty() {
             return None;
         }
-        if let Some(counter) = &mut chain.policy_counter {
-            add(counter, length);
-        }
+        count_policy(table.backend, chain, length);
         Some(match chain.base.as_ref().map(|base| base.policy) {
             Some(Policy::Drop) => Verdict::Drop,
             _ => Verdict::Accept,
@@ -251,11 +249,8 @@ impl Stack {
                 add(counter, length);
             }
         }
-        if by_policy
-            && let Some(chain) = table.chains.get_mut(at.chain)
-            && let Some(counter) = &mut chain.policy_counter
-        {
-            add(counter, length);
+        if by_policy && let Some(chain) = table.chains.get_mut(at.chain) {
+            count_policy(table.backend, chain, length);
         }
     }
 
@@ -295,6 +290,15 @@ pub(super) fn fragment_header(network: &[u8]) -> Option<usize> {
         at += (usize::from(*network.get(at + 1)?) + 1) * 8;
     }
     (next == 44).then_some(at)
+}
+
+/// iptables-nft writes a policy's counter, and it stays 0: a chain of nftables has none.
+fn count_policy(backend: RuleBackend, chain: &mut Chain, length: usize) {
+    if backend != RuleBackend::IptablesNft
+        && let Some(counter) = &mut chain.policy_counter
+    {
+        add(counter, length);
+    }
 }
 
 /// What the end of a walk means.
