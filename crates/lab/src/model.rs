@@ -137,7 +137,8 @@ fn start(stage: &Stage, program: &Program) -> Result<(), WorldError> {
     let sockets = stage.sockets(&program.host)?;
     match program.kind {
         ProgramKind::Mariadb => {
-            stage.keep(mysql::serve(&sockets, &program.name, program.port)?);
+            let both = mysql::serve(&sockets, &program.name, program.port)?;
+            both.into_iter().for_each(|service| stage.keep(service));
         }
         ProgramKind::Nginx => {
             let both = http::serve(&sockets, &program.name, program.port, &stage.files)?;

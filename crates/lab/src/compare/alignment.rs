@@ -39,7 +39,8 @@ pub(super) fn align(kernel: &[Seen], model: &[Seen]) -> Vec<PacketRow> {
         if let (Some(one), Some(other)) = (of_kernel.next(), of_model.next()) {
             let kernel = one.at.since(kernel_begin).as_secs_f64();
             let model = other.at.since(model_begin).as_secs_f64();
-            let fits = fits(kernel - last_kernel, model - last_model);
+            // A packet answers the one before, or a timer that any earlier one has set.
+            let fits = fits(kernel - last_kernel, model - last_model) || fits(kernel, model);
             (last_kernel, last_model) = (kernel, model);
             rows.push(row(one, Some(kernel), Some(model), fits));
         }
@@ -153,5 +154,15 @@ mod tests {
         assert!(in_time(33_536, 32_000));
         assert!(!in_time(1024, 2016));
         assert!(!in_time(0, 200));
+    }
+
+    #[test]
+    fn a_timer_may_have_been_set_by_any_packet_before() {
+        // A neighbour is asked 5 seconds after its first use: the wheel's step is a quarter of a second then.
+        let rows = align(
+            &seen(&[(0, "S"), (4867, "P."), (5027, "arp")]),
+            &seen(&[(0, "S"), (4823, "P."), (5208, "arp")]),
+        );
+        assert!(rows.iter().all(PacketRow::agrees));
     }
 }

@@ -18,6 +18,9 @@ use crate::scenario::{
 /// How long connecting, sending and receiving are tried where a step does not say.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// From a program's last call to its socket's end: what a neighbour answers at once still finds it.
+const CLOSING: Duration = Duration::from_micros(200);
+
 /// A step's time, or the default.
 pub(super) fn time(given: Option<Span>, default: Duration) -> Duration {
     given.map_or(default, |span| span.0)
@@ -203,6 +206,7 @@ pub(super) async fn datagrams(sockets: &Sockets, plan: &Datagrams) -> Result<(),
         .bind(SocketAddress::new(any(version), 0))
         .map_err(|error| error.doing(&failing("binding a socket")))?;
     let done = send_and_await(&socket, to, plan).await;
+    sockets.clock.sleep(CLOSING).await;
     socket.close()?;
     done.map_err(|error| error.doing(&failing("sendto")))
 }
