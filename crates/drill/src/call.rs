@@ -65,6 +65,19 @@ pub(crate) enum Call {
         control: Vec<u8>,
         flags: i32,
     },
+    /// The calls that send, with `NULL` for so many bytes of data.
+    SendFromNowhere {
+        fd: Fd,
+        length: usize,
+        address: Vec<u8>,
+        flags: i32,
+    },
+    /// The calls that receive, with `NULL` for a buffer of so many bytes.
+    ReceiveIntoNowhere {
+        fd: Fd,
+        length: usize,
+        flags: i32,
+    },
     Close {
         fd: Fd,
     },

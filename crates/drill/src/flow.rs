@@ -316,7 +316,9 @@ impl Flows {
             _ => true,
         };
         let index = self.all.iter().rposition(|flow| {
-            let local = flow.local.port() == 0 || flow.local.port() == source.port();
+            // A socket that was connected before may get another port.
+            let connecting = flow.state == State::Connecting;
+            let local = connecting || flow.local.port() == 0 || flow.local.port() == source.port();
             let remote = flow.remote.port() == 0 || flow.remote == destination;
             let waiting = match protocol {
                 TCP => flow.state == State::Connecting,

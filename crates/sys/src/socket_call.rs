@@ -294,6 +294,40 @@ pub fn receive_message(
     })
 }
 
+/// sendto(2) with a null pointer for its data: what a faulty program does.
+///
+/// # Errors
+/// As the call: most often `EFAULT`.
+pub fn send_from_nowhere(
+    socket: BorrowedFd<'_>,
+    count: usize,
+    address: &[u8],
+    flags: i32,
+) -> Result<usize> {
+    // SAFETY: the kernel checks where it reads from, and page 0 of a process is never there; the address is a slice that outlives
+    // the call, with its length, or nothing at all.
+    let result = unsafe {
+        let (address, size) = match address {
+            [] => (std::ptr::null(), 0),
+            address => (address.as_ptr(), length(address)),
+        };
+        let null = std::ptr::null();
+        libc::sendto(socket.as_raw_fd(), null, count, flags, address.cast(), size)
+    };
+    check_size(result)
+}
+
+/// recvfrom(2) with a null pointer for its buffer.
+///
+/// # Errors
+/// As the call: `EFAULT` where there is something to read.
+pub fn receive_into_nowhere(socket: BorrowedFd<'_>, count: usize, flags: i32) -> Result<usize> {
+    let (fd, null) = (socket.as_raw_fd(), std::ptr::null_mut());
+    let (address, size) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: the kernel checks where it writes to, and page 0 of a process is never there; it is told of no other place.
+    check_size(unsafe { libc::recvfrom(fd, null, count, flags, address, size) })
+}
+
 /// fcntl(2) of commands that take a number or nothing.
 ///
 /// # Errors

@@ -120,6 +120,16 @@ fn receive(arguments: &Arguments<'_>, fd: Descriptor<'_>) -> Result<Call, String
         let pieces = arguments.pieces(vector)?;
         Ok(pieces.into_iter().map(|(_, length)| length).collect())
     };
+    if let Some(length) = nowhere(arguments)? {
+        return Ok(Call::ReceiveIntoNowhere {
+            fd: fd(0)?,
+            length,
+            flags: match arguments.call.arguments.len() {
+                3 => 0,
+                _ => arguments.int_or(3, 0)?,
+            },
+        });
+    }
     match arguments.call.name.as_str() {
         "read" => {
             arguments.count(&[3])?;
@@ -161,6 +171,21 @@ fn receive(arguments: &Arguments<'_>, fd: Descriptor<'_>) -> Result<Call, String
     }
 }
 
+/// Where the data or the buffer is `NULL`: how many bytes are said to be there.
+fn nowhere(arguments: &Arguments<'_>) -> Result<Option<usize>, String> {
+    let plain = !matches!(
+        arguments.call.name.as_str(),
+        "readv" | "writev" | "sendmsg" | "recvmsg"
+    );
+    match arguments.get(1)? {
+        Expression::Word(word) if plain && word == "NULL" => match arguments.length(2)? {
+            0 => Ok(None),
+            length => Ok(Some(length)),
+        },
+        _ => Ok(None),
+    }
+}
+
 fn send(
     arguments: &Arguments<'_>,
     with: &Lowering<'_>,
@@ -169,6 +194,22 @@ fn send(
     let Endpoints {
         connect, version, ..
     } = with.endpoints;
+    if let Some(length) = nowhere(arguments)? {
+        let count = arguments.call.arguments.len();
+        return Ok(Call::SendFromNowhere {
+            fd: fd(0)?,
+            length,
+            address: match count {
+                6 => address::argument(arguments, 4, connect, version)?,
+                _ => Vec::new(),
+            },
+            flags: if count > 3 {
+                arguments.int_or(3, 0)?
+            } else {
+                0
+            },
+        });
+    }
     let data = |vector| -> Result<Vec<Vec<u8>>, String> {
         let pieces = arguments.pieces(vector)?;
         let data = |(data, length)| arguments.data(data, length);

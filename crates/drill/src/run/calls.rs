@@ -104,7 +104,9 @@ impl Runner<'_> {
                 }
             }
             // TCP Fast Open connects by sending.
-            Call::Send { address, flags, .. } if flags & libc::MSG_FASTOPEN != 0 => {
+            Call::Send { address, flags, .. } | Call::SendFromNowhere { address, flags, .. }
+                if flags & libc::MSG_FASTOPEN != 0 =>
+            {
                 if let Some(remote) = endpoint(address) {
                     self.flows.connecting(number, remote);
                 }

@@ -7,8 +7,9 @@ mod caller;
 mod device;
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, SystemTime};
 
@@ -32,6 +33,8 @@ pub(crate) struct KernelWorld {
     ended: Receiver<Finished>,
     bell: Bell,
     tick: Duration,
+    /// Where nstat keeps what it has seen.
+    counters: PathBuf,
 }
 
 const PROC_CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
@@ -57,6 +60,7 @@ impl KernelWorld {
             ended: caller.ended,
             bell: caller.bell,
             tick: tick(),
+            counters: counters(),
         };
         // Linux's default, whatever the machine's is.
         world.set(CONGESTION_CONTROL, "cubic")?;
@@ -107,6 +111,14 @@ impl KernelWorld {
         self.device
             .receive(&mut self.captured, |time| since(origin, time))
     }
+}
+
+/// A path for each world.
+fn counters() -> PathBuf {
+    static WORLDS: AtomicU64 = AtomicU64::new(0);
+    let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("transect-drill-{}-{number}.nstat", std::process::id());
+    std::env::temp_dir().join(name)
 }
 
 /// A time of the system's clock as one of the world's.
@@ -246,6 +258,8 @@ impl KernelWorld {
                 format!("{own}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"),
             )
             .env("PACKETDRILL_PID", std::process::id().to_string())
+            // nstat compares with what it has seen before, in a file of the user's: that of another namespace, else.
+            .env("NSTAT_HISTORY", &self.counters)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -297,5 +311,7 @@ impl Drop for KernelWorld {
         // waits for.
         self.calls = None;
         self.descriptors.shut_down();
+        // Only there when the script has called nstat.
+        let _ = std::fs::remove_file(&self.counters);
     }
 }

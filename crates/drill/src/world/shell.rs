@@ -250,8 +250,26 @@ fn understand(command: &str, folder: &Path, shell: bool, depth: u32, steps: &mut
                 Err(error) => steps.push(Step::Note(format!("{program}: {error}: ignored"))),
             }
         }
+        // Which routes are there before is the world's affair.
+        "ip" if shell && is_new_route(&plain) => {
+            let words: Vec<&str> = plain
+                .iter()
+                .map(|word| match *word {
+                    "add" | "change" => "replace",
+                    word => word,
+                })
+                .collect();
+            steps.push(Step::Shell(format!("{program} {}", words.join(" "))));
+        }
         _ => steps.push(Step::Shell(command.to_owned())),
     }
+}
+
+/// Whether words behind `ip` make a route, or make it another one.
+fn is_new_route(words: &[&str]) -> bool {
+    let mut words = words.iter().skip_while(|word| word.starts_with('-'));
+    matches!(words.next(), Some(&("route" | "ro" | "r")))
+        && matches!(words.next(), Some(&("add" | "change")))
 }
 
 /// Whether a file is a shell's, and no more than a list of simple commands.
@@ -331,7 +349,7 @@ echo 5 > /proc/sys/net/ipv4/tcp_syn_retries; echo -n 1 >/proc/sys/net/ipv4/tcp_f
                 true
             ),
             [Step::Shell(
-                "ip route change default dev tun0 rto_min 5ms".to_owned()
+                "ip route replace default dev tun0 rto_min 5ms".to_owned()
             )]
         );
     }

@@ -201,6 +201,21 @@ fn carry_out(files: &Descriptors, call: Call) -> io::Result<Outcome> {
         Call::Read { .. } | Call::Receive { .. } | Call::Write { .. } | Call::Send { .. } => {
             transfer(files, call)
         }
+        Call::SendFromNowhere {
+            fd,
+            length,
+            address,
+            flags,
+        } => {
+            let flags = flags | libc::MSG_NOSIGNAL;
+            let file = files.get(fd)?;
+            let sent = socket_call::send_from_nowhere(file.as_fd(), length, &address, flags)?;
+            Ok(Outcome::of(count(sent)))
+        }
+        Call::ReceiveIntoNowhere { fd, length, flags } => {
+            let got = socket_call::receive_into_nowhere(files.get(fd)?.as_fd(), length, flags)?;
+            Ok(Outcome::of(count(got)))
+        }
         Call::SetOption {
             fd,
             level,

@@ -260,6 +260,11 @@ impl ModelWorld {
                 argument,
             } => self.file_control(*fd, *command, *argument),
             Call::Ioctl { fd, request, value } => self.input_output_control(*fd, *request, *value),
+            // What a program would see of it: whatever is asked of the socket, its buffer is not there.
+            Call::SendFromNowhere { fd, .. } | Call::ReceiveIntoNowhere { fd, .. } => {
+                self.files.get_mut(*fd)?;
+                Err(libc::EFAULT)
+            }
             Call::Duplicate { fd } => {
                 let id = self.files.id(*fd)?;
                 Ok(Outcome::of(self.files.describe(id).into()))
