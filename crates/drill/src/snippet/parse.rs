@@ -18,6 +18,18 @@ const LEVELS: [&[&str]; 6] = [
 
 const COMPARISONS: [&str; 7] = ["==", "!=", "<>", "<=", ">=", "<", ">"];
 
+/// Assignments that change what there is, each with its operator.
+const CHANGES: [(&str, &str); 8] = [
+    ("+=", "+"),
+    ("-=", "-"),
+    ("*=", "*"),
+    ("//=", "//"),
+    ("/=", "/"),
+    ("%=", "%"),
+    ("|=", "|"),
+    ("&=", "&"),
+];
+
 /// Words that begin statements which are not read here.
 const FOREIGN: [&str; 14] = [
     "import", "from", "def", "class", "for", "while", "with", "try", "return", "lambda", "global",
@@ -143,11 +155,18 @@ impl Parser {
                 self.depth -= 1;
                 Ok(Kind::If(condition, body))
             }
+            _ if self.symbol("=") => Ok(Kind::Assign(word, self.term()?)),
             _ => {
-                if !self.symbol("=") {
+                let Some((_, operator)) = CHANGES
+                    .iter()
+                    .find(|&&(symbol, _)| self.symbol(symbol))
+                    .copied()
+                else {
                     return self.expected("`=`");
-                }
-                Ok(Kind::Assign(word, self.term()?))
+                };
+                let before = Box::new(Term::Name(word.clone()));
+                let change = Box::new(self.term()?);
+                Ok(Kind::Assign(word, Term::Binary(operator, before, change)))
             }
         }
     }

@@ -77,6 +77,10 @@ fn names_keep_their_values_and_conditions_choose() {
         ),
         Ok(vec!["ten 10".to_owned()])
     );
+    assert_eq!(
+        run("x = 7; x += 3; x //= 2; x -= 1; x |= 8; x %= 7;\nprint(x)"),
+        Ok(vec!["5".to_owned()])
+    );
 }
 
 #[test]
