@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use transect_config::{HostConfig, IpVersion};
 use transect_path::{Point, Timestamp};
@@ -88,6 +89,8 @@ pub(crate) struct Stack {
     pub(crate) netfilter: Netfilter,
     /// Whether packets carry their journeys.
     pub(crate) journeys: bool,
+    /// How long a call that sends holds its socket.
+    pub(crate) call_time: Duration,
     next_packet: u64,
     next_socket: u64,
     /// Challenge ACKs still allowed in a second, and which second (`ipv4.tcp_challenge_count`).
@@ -135,6 +138,7 @@ impl Stack {
             ip: Ip::default(),
             netfilter: parts.netfilter,
             journeys: parts.journeys,
+            call_time: Duration::ZERO,
             next_packet: 0,
             next_socket: 0,
             challenges: (0, 0),

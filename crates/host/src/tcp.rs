@@ -8,6 +8,7 @@
 
 mod acks;
 mod active;
+mod backlog;
 mod calls;
 mod close;
 mod connection;
@@ -326,6 +327,10 @@ impl Tcp {
                 let Some(Socket::Connection(connection)) = self.sockets.get_mut(&id) else {
                     return stack.drop_packet(packet, Point::SocketInput, DropReason::TcpClose);
                 };
+                if connection.held_until().is_some() {
+                    connection.note_arrival(segment);
+                    return connection.wait(stack, segment, packet);
+                }
                 let verdict = connection.receive(stack, segment, segment.payload(&packet));
                 self.finish(stack, id, segment, &mut packet, verdict);
             }
@@ -479,6 +484,7 @@ impl Tcp {
 
     /// A deadline of a connection, or of a listener's handshakes.
     pub(crate) fn handle_timer(&mut self, stack: &mut Stack, id: SocketId) {
+        self.release(stack, id);
         let orphans = self.orphans;
         match self.sockets.get_mut(&id) {
             Some(Socket::Connection(connection)) => {

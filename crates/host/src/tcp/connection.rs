@@ -9,6 +9,7 @@ use transect_config::{IpVersion, SocketState};
 use transect_packet::SequenceNumber;
 
 use super::acks::AckState;
+use super::backlog::Backlog;
 use super::clock::{Clock, Context, Timer};
 use super::limited::Chronograph;
 use super::mtu::PathMtu;
@@ -142,6 +143,8 @@ pub(crate) struct Connection {
     /// Set while a listener's child has not been handed to its accept queue's owner.
     pub(super) parent: Option<SocketId>,
     pub(super) inode: u64,
+    /// A system call holds the socket: what arrives meanwhile.
+    pub(super) backlog: Option<Box<Backlog>>,
     /// The deadline that stands in the host's queue.
     pub(super) armed: Option<Timestamp>,
 }
@@ -214,6 +217,7 @@ impl Connection {
             fast_path: false,
             parent: None,
             inode: id.0,
+            backlog: None,
             armed: None,
         }
     }
@@ -377,6 +381,10 @@ impl Connection {
 
     /// When something is to be done for it next.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
+        if let Some(until) = self.held_until() {
+            // Timers that come while a call holds the socket are looked at when it is over (TCP_WRITE_TIMER_DEFERRED).
+            return Some(until);
+        }
         [
             self.sender
                 .timer

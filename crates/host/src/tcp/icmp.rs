@@ -13,7 +13,7 @@ use super::{Socket, Tcp};
 use crate::counters::{Icmp6Counter, IcmpCounter, TcpExtCounter};
 use crate::device::DeviceId;
 use crate::ip::bytes::{u16_at, u32_at};
-use crate::socket::{Errno, SocketAddress};
+use crate::socket::{Errno, Event, SocketAddress};
 use crate::stack::Stack;
 
 /// An ICMP error that quotes a segment of this host.
@@ -152,18 +152,31 @@ impl Connection {
         if behind < 0 || self.sender.snd_nxt.is_before(seq) {
             return self.count(stack, TcpExtCounter::OutOfWindowIcmps);
         }
+        let held = self.held_until().is_some();
+        if held && !matches!(said, Said::TooBig(_)) {
+            self.count(stack, TcpExtCounter::LockDroppedIcmps);
+        }
         match said {
             Said::Nothing => {}
-            Said::TooBig(mtu) => self.mtu_reduced(stack, mtu),
+            Said::TooBig(mtu) => {
+                if !self.defer_path_mtu(mtu) {
+                    self.mtu_reduced(stack, mtu);
+                }
+            }
             Said::Error(errno, unreachable) => {
-                if unreachable && seq == self.sender.snd_una {
+                if unreachable && seq == self.sender.snd_una && !held {
                     self.revert_backoff(stack);
                 }
-                if matches!(self.state, SocketState::SynSent | SocketState::SynRecv) {
+                let opening = matches!(self.state, SocketState::SynSent | SocketState::SynRecv);
+                if opening && !held {
                     self.done_with_error(stack, errno);
                 } else {
                     // Told only when time runs out: a route may come back.
                     self.soft_error = Some(errno);
+                    if opening && !self.orphan {
+                        // Who polls learns of it at once, from the error queue (`ip_icmp_error`).
+                        stack.events.push_back(Event::Failed(self.id));
+                    }
                 }
             }
         }

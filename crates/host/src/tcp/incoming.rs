@@ -106,6 +106,17 @@ impl Incoming {
         packet.data.get(self.payload_at..).unwrap_or_default()
     }
 
+    /// Where the payload ends in the packet's data.
+    pub(super) fn payload_end(&self) -> usize {
+        self.payload_at + self.length as usize
+    }
+
+    /// The options as they came.
+    pub(super) fn option_bytes<'a>(&self, packet: &'a Packet) -> &'a [u8] {
+        let start = self.payload_at + HEADER - self.header_length;
+        packet.data.get(start..self.payload_at).unwrap_or_default()
+    }
+
     /// Takes up sequence numbers: payload, SYN or FIN.
     pub(super) fn has_sequence(&self) -> bool {
         self.end_seq != self.seq

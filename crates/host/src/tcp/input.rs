@@ -46,10 +46,25 @@ impl Connection {
         segment: &Incoming,
         payload: &[u8],
     ) -> Verdict {
+        self.note_arrival(segment);
+        self.process(stack, segment, payload)
+    }
+
+    /// Counts it for `ss` (`tcp_segs_in`).
+    pub(super) fn note_arrival(&mut self, segment: &Incoming) {
         self.segs_in = self.segs_in.wrapping_add(u32::from(segment.segments));
         if segment.length > 0 {
             self.data_segs_in = self.data_segs_in.wrapping_add(u32::from(segment.segments));
         }
+    }
+
+    /// … that is counted already: it waited in the backlog.
+    pub(super) fn process(
+        &mut self,
+        stack: &mut Stack,
+        segment: &Incoming,
+        payload: &[u8],
+    ) -> Verdict {
         match self.state {
             SocketState::Established => self.receive_established(stack, segment, payload),
             SocketState::SynSent => self.receive_in_syn_sent(stack, segment),
@@ -286,6 +301,7 @@ impl Connection {
             truesize: segment.truesize,
             gso_size: segment.gso_size,
             segments: segment.segments,
+            shared_until: self.shared_until(stack),
             echo: self.echo(segment),
         };
         let queued = self.receive.queue(&mut Context::of(stack), &arrived);

@@ -164,6 +164,9 @@ impl Tcp {
             return Err(Errno::Epipe);
         }
         let taken = connection.take_bytes(stack, bytes, flags);
+        if taken > 0 {
+            connection.hold(stack);
+        }
         self.settle(stack, id);
         if taken == 0 && !bytes.is_empty() {
             return Err(Errno::Eagain);

@@ -4,7 +4,7 @@
 use transect_packet::SequenceNumber;
 
 use super::clock::Context;
-use super::receive_buffer::{Arrived, MAX_FRAGMENTS, Queued, ReceiveBuffer};
+use super::receive_buffer::{Arrived, MAX_FRAGMENTS, Queued, ReceiveBuffer, Shared};
 use super::segment::{OVERHEAD, after, distance, earlier};
 use crate::counters::TcpExtCounter;
 use crate::drop_reason::DropReason;
@@ -17,6 +17,7 @@ pub(super) struct Piece {
     pub(super) fin: bool,
     pub(super) truesize: u32,
     pub(super) fragments: u8,
+    pub(super) shared: Option<Shared>,
     data: Vec<u8>,
 }
 
@@ -29,6 +30,7 @@ impl Piece {
             fin: arrived.fin,
             truesize: arrived.truesize,
             fragments: arrived.fragments(),
+            shared: Shared::of(arrived),
             data: Vec::new(),
         }
     }
@@ -134,7 +136,11 @@ impl ReceiveBuffer {
         let Some(piece) = self.pieces.get_mut(&key) else {
             return false;
         };
-        if piece.fin || piece.fragments.saturating_add(fragments) > MAX_FRAGMENTS {
+        // What lies behind a gap is not acknowledged.
+        if piece.fin
+            || piece.shared.is_some()
+            || piece.fragments.saturating_add(fragments) > MAX_FRAGMENTS
+        {
             return false;
         }
         piece.data.extend_from_slice(arrived.payload);

@@ -7,6 +7,7 @@ mod memory;
 use std::collections::{BTreeMap, VecDeque};
 
 use transect_packet::{SackBlock, SequenceNumber};
+use transect_path::Timestamp;
 
 use super::clock::Context;
 use super::out_of_order::Piece;
@@ -44,6 +45,9 @@ pub(crate) struct Arrived<'a> {
     pub(crate) gso_size: u16,
     /// How many wire segments those are, at least 1 (`gso_segs`).
     pub(crate) segments: u16,
+    /// Until when its payload is the sender's own memory as well, about: nothing can be put behind it (`skb_cloned`). Nothing: it
+    /// is this host's alone.
+    pub(crate) shared_until: Option<Timestamp>,
     /// The timestamp that it echoes, without the connection's offset, in milliseconds; nothing where there is none (`rcv_tsecr`).
     pub(crate) echo: Option<u32>,
 }
@@ -113,6 +117,33 @@ struct Chunk {
     truesize: u32,
     fragments: u8,
     fin: bool,
+    shared: Option<Shared>,
+}
+
+/// The sender holds the same memory until it knows that it was received: a veth hands over what is in the sender's
+/// retransmission queue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shared {
+    /// What has to be acknowledged.
+    end_seq: SequenceNumber,
+    /// … and when the sender knows, about.
+    until: Timestamp,
+}
+
+impl Shared {
+    /// Whether it still is so. `told`: what was acknowledged last.
+    fn holds(&self, now: Timestamp, told: SequenceNumber) -> bool {
+        now < self.until || told.is_before(self.end_seq)
+    }
+
+    /// Of a segment.
+    pub(super) fn of(arrived: &Arrived<'_>) -> Option<Self> {
+        let end_seq = arrived.end_seq();
+        arrived
+            .shared_until
+            .filter(|_| !arrived.payload.is_empty())
+            .map(|until| Shared { end_seq, until })
+    }
 }
 
 /// The input half of a connection.
@@ -304,9 +335,11 @@ impl ReceiveBuffer {
         let more = distance(start, piece.end_seq);
         self.bytes_received = self.bytes_received.wrapping_add(u64::from(more));
         self.rcv_nxt = piece.end_seq;
+        let (now, told) = (context.clock.now, self.rcv_wup);
         if let Some(last) = self.chunks.back_mut()
             && last.end_seq == piece.seq
             && !last.fin
+            && !last.shared.is_some_and(|shared| shared.holds(now, told))
             && last.fragments.saturating_add(piece.fragments) <= MAX_FRAGMENTS
         {
             last.end_seq = piece.end_seq;
@@ -327,6 +360,7 @@ impl ReceiveBuffer {
             truesize: piece.truesize,
             fragments: piece.fragments,
             fin: piece.fin,
+            shared: piece.shared,
         });
     }
 

@@ -18,6 +18,9 @@ impl Connection {
     /// Everything that is due (`tcp_write_timer`, `tcp_delack_timer`, `tcp_keepalive_timer`). `orphans`: sockets without a program on
     /// this host.
     pub(super) fn handle_timers(&mut self, stack: &mut Stack, orphans: usize) {
+        if self.held_until().is_some() {
+            return;
+        }
         let clock = Self::clock(stack);
         self.ack_timers(stack);
         if self.sender.timer.pending.is_some() && self.sender.timer.timer.take_due(&clock) {

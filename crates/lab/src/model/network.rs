@@ -22,15 +22,16 @@ pub(super) type TaskId = u64;
 pub(super) struct Pace {
     /// From an event of the kernel's to the moment at which the program that waits for it runs.
     pub(super) waking: Duration,
-    /// A system call that sends something: programs that send without a pause send at this rate.
+    /// A system call that sends something: programs that send without a pause send at this rate. Between namespaces of one
+    /// machine the packet's way to the receiver is part of it, and often the answer's way back.
     pub(super) call: Duration,
 }
 
 impl Pace {
     /// Of virtual time.
     const VIRTUAL: Pace = Pace {
-        waking: Duration::from_micros(20),
-        call: Duration::from_micros(5),
+        waking: Duration::from_micros(60),
+        call: Duration::from_micros(40),
     };
     #[cfg_attr(
         not(feature = "live"),
@@ -176,13 +177,14 @@ impl Network {
             reason = "only a model host on a real device has an outside"
         )
     )]
-    /// Changes that.
+    /// Changes that, for hosts that are added from now on.
     pub(super) fn set_pace(&mut self, pace: Pace) {
         self.pace = pace;
     }
 
     /// Adds a host.
-    pub(super) fn add(&mut self, name: &str, host: Host) -> NodeId {
+    pub(super) fn add(&mut self, name: &str, mut host: Host) -> NodeId {
+        host.set_call_time(self.pace.call);
         self.nodes.push(Node {
             name: name.to_owned(),
             host,

@@ -125,7 +125,8 @@ impl Socket {
         self.call(|host, now| host.listen(now, self.id, backlog))
     }
 
-    /// Connects; ETIMEDOUT when the deadline comes first, as a program that waits in poll(2) would give up.
+    /// Connects; ETIMEDOUT when the deadline comes first, as a program that waits in poll(2) would give up. It asks for `SO_ERROR`
+    /// whenever it is woken: an ICMP error that came inside of connect(2) is told so, while the handshake still goes on.
     pub(super) async fn connect(
         &self,
         to: SocketAddress,
@@ -136,6 +137,12 @@ impl Socket {
                 Ok(()) | Err(CallError::Errno(Errno::Eisconn)) => return Ok(()),
                 Err(CallError::Errno(Errno::Einprogress | Errno::Ealready)) => {}
                 other => return other,
+            }
+            let told = self
+                .clock()
+                .call(self.sockets.node, |host, _| host.take_error(self.id))?;
+            if let Some(error) = told {
+                return Err(error.into());
             }
             if !self.ready(deadline).await {
                 return Err(Errno::Etimedout.into());
@@ -148,6 +155,7 @@ impl Socket {
         let (id, peer) = self
             .until_ready(None, |host, now| host.accept(now, self.id))
             .await?;
+        self.pause_of_a_call().await;
         let sockets = self.sockets.clone();
         Ok((Socket { sockets, id }, peer))
     }

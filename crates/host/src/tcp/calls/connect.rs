@@ -71,6 +71,7 @@ impl Tcp {
         connection.connecting = true;
         self.table.insert(ends, Entry::Connection(id));
         connection.connect(stack, route);
+        connection.hold(stack);
         self.sockets
             .insert(id, Socket::Connection(Box::new(connection)));
         self.settle(stack, id);

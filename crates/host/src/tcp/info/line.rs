@@ -106,13 +106,14 @@ impl Connection {
         );
         let _ = write!(
             line,
-            " skmem:(r{},rb{},t{},tb{},f{},w{},o0,bl0,d{})",
+            " skmem:(r{},rb{},t{},tb{},f{},w{},o0,bl{},d{})",
             self.receive.rmem_alloc,
             self.receive.rcvbuf,
             self.below,
             self.send_buffer.sndbuf,
             self.forward_alloc(),
             self.queued_memory(),
+            self.backlog_cost(),
             self.drops
         );
         let congestion = self.sender.algorithm_name();

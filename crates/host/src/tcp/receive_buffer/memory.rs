@@ -83,6 +83,7 @@ impl ReceiveBuffer {
                 truesize: each,
                 fragments: 1,
                 fin: fin && left <= payload,
+                shared: None,
             });
         }
     }

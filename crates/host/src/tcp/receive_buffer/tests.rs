@@ -28,6 +28,7 @@ fn segment(from: u32, data: &[u8]) -> Arrived<'_> {
         truesize: OVERHEAD + data.len() as u32,
         gso_size: 0,
         segments: 1,
+        shared_until: None,
         echo: None,
     }
 }
