@@ -8,6 +8,9 @@ use crate::compare::compare;
 use crate::script::{Body, Echoed, Event, EventTime, Flags, Icmp, OptionList, Packet, Segment};
 use crate::wire::{Live, build, read};
 
+/// What several packets that make up one of the script's have from the last of them.
+const LAST: Flags = Flags::PSH.with(Flags::FIN);
+
 /// How long a packet is waited for that may come whenever.
 const WHENEVER: Duration = Duration::from_secs(120);
 
@@ -151,7 +154,7 @@ impl Runner<'_> {
             }
             // PSH and FIN are the last one's; the rest of the header is the first one's.
             so_far.length = so_far.length.saturating_add(next.length);
-            so_far.flags = so_far.flags.with(next.flags);
+            so_far.flags = so_far.flags.without(LAST).with(next.flags);
         }
     }
 
