@@ -7,7 +7,7 @@ mod lower;
 mod verify;
 
 pub(crate) use address::{Endpoints, address_of, endpoint};
-pub(crate) use arguments::integer;
+pub(crate) use arguments::{int, integer};
 pub(crate) use control::{Clock, read as control_messages};
 pub(crate) use lower::{Lowering, lower};
 pub(crate) use verify::{Expectation, verify};

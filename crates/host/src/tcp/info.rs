@@ -182,7 +182,7 @@ impl Connection {
             bytes_sent: sender.bytes_sent,
             bytes_retrans: sender.bytes_retrans,
             dsack_dups: sender.dsack_dups,
-            reord_seen: 0,
+            reord_seen: sender.recovery.reord_seen,
             rcv_ooopack: receive.rcv_ooopack,
             snd_wnd: sender.snd_wnd,
             rcv_wnd: receive.receive_window(),

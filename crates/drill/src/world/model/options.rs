@@ -215,7 +215,8 @@ impl ModelWorld {
                 }
             }
         };
-        let number = i32::try_from(number).unwrap_or(i32::MAX);
+        // An unsigned one has the same bits.
+        let number = crate::call::int(number).unwrap_or(i32::MAX);
         Ok(told(number.to_ne_bytes().to_vec(), room))
     }
 }
