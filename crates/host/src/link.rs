@@ -120,6 +120,12 @@ impl Stack {
             .map_or(Features::NONE, |device| device.features)
     }
 
+    /// Whether packets at a device come from a program (TUN).
+    pub(crate) fn is_tun(&self, id: DeviceId) -> bool {
+        let device = self.link.device(id);
+        device.is_some_and(|device| device.kind == crate::device::DeviceKind::Tun)
+    }
+
     /// A device's name; empty where there is no such device.
     pub(crate) fn device_name(&self, id: DeviceId) -> &str {
         self.link.device(id).map_or("", |device| &device.name)

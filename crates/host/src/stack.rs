@@ -151,6 +151,11 @@ impl Stack {
         }
     }
 
+    /// The moment at which the running tick began: what counts in jiffies counts from there.
+    pub(crate) fn tick(&self) -> Timestamp {
+        self.ticks.moment(self.ticks.at(self.now))
+    }
+
     /// The number of a new socket, of whatever kind.
     pub(crate) fn new_socket(&mut self) -> SocketId {
         self.next_socket += 1;

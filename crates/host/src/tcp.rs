@@ -146,7 +146,7 @@ impl Tcp {
             return stack.drop_packet(packet, point, DropReason::NotSpecified);
         }
         stack.counters.tcp.count(TcpCounter::InSegs);
-        let segment = match Incoming::read(&packet, received) {
+        let mut segment = match Incoming::read(&packet, received) {
             Ok(segment) => segment,
             Err(Unreadable::Short) => {
                 return stack.drop_packet(packet, point, DropReason::NotSpecified);
@@ -156,6 +156,9 @@ impl Tcp {
                 return stack.drop_packet(packet, point, DropReason::PktTooSmall);
             }
         };
+        if stack.is_tun(received.device) {
+            segment.came_by_tun(&packet);
+        }
         if !transport_checksum_ok(&packet, received) {
             stack.counters.tcp.count(TcpCounter::InCsumErrors);
             stack.counters.tcp.count(TcpCounter::InErrs);

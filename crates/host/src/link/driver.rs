@@ -153,7 +153,9 @@ impl Stack {
         };
         let header = device.header_length();
         let whole = packet.data.len() >= LINK_HEADER && device.frame(&packet).len() > header;
-        if !device.up || !whole || !device.fits(&packet) {
+        // A TUN device takes what the program writes, of any length (tun_get_user).
+        let fits = device.kind == DeviceKind::Tun || device.fits(&packet);
+        if !device.up || !whole || !fits {
             device.statistics.rx_dropped = device.statistics.rx_dropped.wrapping_add(1);
             self.drop_packet(packet, Point::NicIn, DropReason::NotSpecified);
             return;

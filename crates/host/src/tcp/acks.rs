@@ -228,6 +228,9 @@ impl Connection {
         let waiting = self.receive.rcv_nxt.offset_from(self.receive.rcv_wup);
         let two_segments = i64::from(waiting) > i64::from(self.receive.rcv_mss)
             && self.receive.free_window(&Context::of(stack)) >= self.receive.rcv_wnd;
+        if self.receive.take_clear_quick() {
+            self.acks.stop_quick();
+        }
         if two_segments || self.acks.is_quick() || self.acks.now {
             self.send_ack(stack);
         } else if !after_gap || !self.receive.has_gap() {

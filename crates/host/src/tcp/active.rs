@@ -28,6 +28,7 @@ impl Connection {
         if let Some(own) = self.options.max_segment {
             self.mss_clamp = u32::from(own);
         }
+        self.timestamps.hoped = stack.settings.tcp.timestamps != 0;
         self.init_path_mtu(&stack.settings.tcp);
         self.sync_mss(&stack.settings.tcp, route.mtu);
         self.advmss = self.advertised_mss(&route);
@@ -48,7 +49,7 @@ impl Connection {
         }
         let mut segment = Segment::control(self.iss, flags);
         self.sender.stamp(&Context::of(stack), &mut segment);
-        self.limited.start(stack.now, super::limited::Limit::Busy);
+        self.limited.start(stack.tick(), super::limited::Limit::Busy);
         let _ = self.transmit(stack, &segment);
         self.sender.sent_syn(&mut Context::of(stack), segment);
         stack.counters.tcp.count(TcpCounter::ActiveOpens);
@@ -126,6 +127,7 @@ impl Connection {
         let settings = &stack.settings.tcp;
         let options = &segment.options;
         self.irs = segment.seq;
+        self.timestamps.hoped = false;
         if let Some(mss) = options.mss.filter(|mss| *mss > 0) {
             let own = self.options.max_segment.unwrap_or(u16::MAX);
             self.mss_clamp = u32::from(mss.min(own));
@@ -185,7 +187,7 @@ impl Connection {
         let cookie = self.path_mtu.cookie;
         self.sync_mss(&stack.settings.tcp, cookie);
         self.limited
-            .end(stack.now, super::limited::Limit::Busy, false);
+            .end(stack.tick(), super::limited::Limit::Busy, false);
         self.establish(stack);
         if self.options.keep_alive {
             self.start_keepalive(stack);

@@ -59,6 +59,8 @@ pub(super) struct Ecn {
 pub(super) struct Timestamps {
     /// Agreed on (`tstamp_ok`).
     pub(super) ok: bool,
+    /// Offered by our SYN, which has not been answered: room is left for them (`tcp_connect_init`).
+    pub(super) hoped: bool,
     /// What is added to the host's clock (`tsoffset`).
     pub(super) offset: u32,
     /// The peer's, to be echoed (`ts_recent`).
@@ -374,9 +376,12 @@ impl Connection {
     }
 
     /// Bytes of every header without a SYN's options (`tcp_header_len`). While the SYN is on its way timestamps are hoped for.
-    pub(super) fn header_length(&self, settings: &TcpSettings) -> u32 {
-        let hoped = self.state == SocketState::SynSent && settings.timestamps != 0;
-        if self.timestamps.ok || hoped { 32 } else { 20 }
+    pub(super) fn header_length(&self) -> u32 {
+        if self.timestamps.ok || self.timestamps.hoped {
+            32
+        } else {
+            20
+        }
     }
 
     /// When something is to be done for it next.

@@ -43,6 +43,8 @@ pub(super) struct Incoming {
     pub(super) segments: u16,
     /// `skb->truesize`: what the sender's own allocation cost, as it crosses a veth.
     pub(super) truesize: u32,
+    /// All of it lies in the head of its `sk_buff`, which joins no other one (`skb_head_is_locked`).
+    pub(super) linear: bool,
 }
 
 /// Why a header cannot be read.
@@ -98,7 +100,14 @@ impl Incoming {
             gso_size: packet.segmentation.map_or(0, |gso| gso.size),
             segments: packet.segmentation.map_or(1, |gso| gso.segments.max(1)),
             truesize: super::segment::OVERHEAD.saturating_add(length),
+            linear: false,
         })
+    }
+
+    /// It came by a TUN device: what it costs is another matter.
+    pub(super) fn came_by_tun(&mut self, packet: &Packet) {
+        self.truesize = crate::transport::memory::written_truesize(packet.len());
+        self.linear = true;
     }
 
     /// The payload.

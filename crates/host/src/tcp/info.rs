@@ -121,7 +121,7 @@ impl Connection {
         let age = |jiffies: u64| us(clock.jiffies().saturating_sub(jiffies)) / 1000;
         let (sender, receive) = (&self.sender, &self.receive);
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let [busy, window, buffer] = self.limited.totals(stack.now);
+        let [busy, window, buffer] = self.limited.totals(stack.tick());
         let rtt = |us: u64| u32::try_from(us).unwrap_or(u32::MAX);
         TcpInfo {
             state: Some(self.state),

@@ -250,7 +250,7 @@ impl Connection {
             let busy = self.sender.queue.packets_out > 0 || self.send_buffer.head().is_some();
             if !busy {
                 self.limited
-                    .end(stack.now, super::limited::Limit::Busy, false);
+                    .end(stack.tick(), super::limited::Limit::Busy, false);
             }
         }
         if outcome.enter_cwr {
@@ -299,6 +299,7 @@ impl Connection {
             psh: segment.flags.psh(),
             header_length: u32::try_from(segment.header_length).unwrap_or(u32::MAX),
             truesize: segment.truesize,
+            linear: segment.linear,
             gso_size: segment.gso_size,
             segments: segment.segments,
             shared_until: self.shared_until(stack),

@@ -52,27 +52,27 @@ impl Connection {
     /// Payload of a packet of a size (`tcp_mtu_to_mss`).
     fn mtu_to_mss(&self, settings: &TcpSettings, mtu: u32) -> u32 {
         self.base_mss(settings, mtu)
-            .saturating_sub(self.header_length(settings) - 20)
+            .saturating_sub(self.header_length() - 20)
             .max(1)
     }
 
     /// The packet that carries a payload (`tcp_mss_to_mtu`).
-    fn mss_to_mtu(&self, settings: &TcpSettings, mss: u32) -> u32 {
-        mss.saturating_add(self.header_length(settings) + self.network_header())
+    fn mss_to_mtu(&self, mss: u32) -> u32 {
+        mss.saturating_add(self.header_length() + self.network_header())
     }
 
     /// Begins (`tcp_mtup_init`).
     pub(super) fn init_path_mtu(&mut self, settings: &TcpSettings) {
         self.path_mtu.enabled = settings.mtu_probing > 1;
         self.path_mtu.search_high = self.mss_clamp.saturating_add(20 + self.network_header());
-        self.path_mtu.search_low = self.mss_to_mtu(settings, settings.base_mss);
+        self.path_mtu.search_low = self.mss_to_mtu(settings.base_mss);
     }
 
     /// Computes the segment size for a path MTU (`tcp_sync_mss`).
     pub(super) fn sync_mss(&mut self, settings: &TcpSettings, mtu: u32) {
         self.path_mtu.search_high = self.path_mtu.search_high.min(mtu);
         let mut mss = self.mtu_to_mss(settings, mtu);
-        mss = self.bound_to_half_window(settings, mss);
+        mss = self.bound_to_half_window(mss);
         self.path_mtu.cookie = mtu;
         if self.path_mtu.enabled {
             mss = mss.min(self.mtu_to_mss(settings, self.path_mtu.search_low));
@@ -81,7 +81,7 @@ impl Connection {
     }
 
     /// No more than half of the largest window that the peer ever had (`tcp_bound_to_half_wnd`).
-    pub(super) fn bound_to_half_window(&self, settings: &TcpSettings, size: u32) -> u32 {
+    pub(super) fn bound_to_half_window(&self, size: u32) -> u32 {
         let largest = self.sender.max_window;
         let cutoff = if largest > super::connection::MSS_DEFAULT {
             largest / 2
@@ -89,7 +89,7 @@ impl Connection {
             largest
         };
         if cutoff > 0 && size > cutoff {
-            cutoff.max(68 - self.header_length(settings))
+            cutoff.max(68 - self.header_length())
         } else {
             size
         }
@@ -138,7 +138,7 @@ impl Connection {
                 .min(settings.base_mss)
                 .max(settings.mtu_probe_floor)
                 .max(settings.min_snd_mss);
-            self.path_mtu.search_low = self.mss_to_mtu(settings, mss);
+            self.path_mtu.search_low = self.mss_to_mtu(mss);
         } else {
             self.path_mtu.enabled = true;
         }

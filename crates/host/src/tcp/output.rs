@@ -128,7 +128,6 @@ impl Connection {
             );
         }
         let settings = &stack.settings.tcp;
-        let answer = flags & TcpFlags::ACK != 0;
         let mss = match self.route {
             Some(route) => self.advertised_mss(&route),
             None => self.advmss,
@@ -137,8 +136,7 @@ impl Connection {
         OptionBytes::syn(&SynOptions {
             mss: u16::try_from(mss).unwrap_or(u16::MAX),
             sack_permitted: settings.sack,
-            timestamps: (settings.timestamps != 0 && (!answer || self.timestamps.ok))
-                .then_some(timestamps),
+            timestamps: (settings.timestamps != 0).then_some(timestamps),
             window_scale: settings.window_scaling.then_some(self.receive.rcv_wscale),
         })
     }

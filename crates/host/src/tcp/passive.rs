@@ -438,6 +438,7 @@ impl Request {
         };
         let recent = Timestamps {
             ok: self.timestamps,
+            hoped: false,
             offset: self.ts_offset,
             recent: self.ts_recent,
             recent_stamp: Connection::seconds(stack),

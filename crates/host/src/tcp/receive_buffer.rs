@@ -41,6 +41,8 @@ pub(crate) struct Arrived<'a> {
     pub(crate) header_length: u32,
     /// What the packet costs in the buffer (`truesize`), in bytes.
     pub(crate) truesize: u32,
+    /// All of it lies in the head of its `sk_buff`, which joins no other one (`skb_head_is_locked`).
+    pub(crate) linear: bool,
     /// Payload bytes of each wire segment where GRO merged several, else 0 (`gso_size`).
     pub(crate) gso_size: u16,
     /// How many wire segments those are, at least 1 (`gso_segs`).
@@ -65,6 +67,10 @@ impl Arrived<'_> {
 
     /// Page fragments that its payload lies in, roughly.
     pub(super) fn fragments(&self) -> u8 {
+        // As many as there may be: then it joins nothing.
+        if self.linear {
+            return MAX_FRAGMENTS;
+        }
         u8::try_from(self.length().div_ceil(FRAGMENT).max(1)).unwrap_or(MAX_FRAGMENTS)
     }
 }

@@ -198,8 +198,9 @@ impl ReceiveBuffer {
         field as u16
     }
 
-    /// The window that could be advertised, without doing so (`__tcp_select_window`).
-    pub(crate) fn free_window(&self, context: &Context<'_>) -> u32 {
+    /// The window that could be advertised, without doing so (`__tcp_select_window`). Even that notes that the buffer is short.
+    pub(crate) fn free_window(&mut self, context: &Context<'_>) -> u32 {
+        self.clear_quick |= self.is_short(context.settings);
         self.free_window_of(context.settings)
     }
 

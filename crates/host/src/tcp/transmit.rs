@@ -85,7 +85,7 @@ impl Connection {
             let (taken, how) = self.send_buffer.append(rest, goal, largest, room);
             rest = rest.get(taken..).unwrap_or_default();
             if taken > 0 {
-                self.limited.start(stack.now, Limit::Busy);
+                self.limited.start(stack.tick(), Limit::Busy);
             }
             match how {
                 Appended::All => break,
@@ -131,7 +131,7 @@ impl Connection {
         if gso.segments <= 1 {
             return mss;
         }
-        let size = self.bound_to_half_window(&stack.settings.tcp, gso.size);
+        let size = self.bound_to_half_window(gso.size);
         (size / mss.max(1)).min(gso.segments).max(1) * mss
     }
 
@@ -164,7 +164,7 @@ impl Connection {
             if self.send_buffer.is_writable(self.sender.snd_nxt, watermark) {
                 self.no_space = false;
                 self.limited.end(
-                    stack.now,
+                    stack.tick(),
                     Limit::SendBuffer,
                     self.send_buffer.head().is_some() || self.sender.queue.packets_out > 0,
                 );
@@ -292,10 +292,10 @@ impl Connection {
     ) -> bool {
         let waiting = self.send_buffer.head().is_some();
         if window_limited {
-            self.limited.start(stack.now, Limit::Window);
+            self.limited.start(stack.tick(), Limit::Window);
         } else {
             let busy = waiting || self.sender.queue.packets_out > 0;
-            self.limited.end(stack.now, Limit::Window, busy);
+            self.limited.end(stack.tick(), Limit::Window, busy);
         }
         cwnd_limited |= self.sender.in_flight() >= self.sender.congestion.snd_cwnd;
         if sent > 0 || cwnd_limited {
@@ -303,7 +303,7 @@ impl Connection {
             self.sender
                 .validate_cwnd(&mut Context::of(stack), cwnd_limited, no_space);
             if no_space {
-                self.limited.start(stack.now, Limit::SendBuffer);
+                self.limited.start(stack.tick(), Limit::SendBuffer);
             }
         }
         if sent > 0 {

@@ -247,6 +247,7 @@ mod tests {
     fn old_timestamps_are_refused_until_they_mean_nothing() {
         let timestamps = Timestamps {
             ok: true,
+            hoped: false,
             offset: 0,
             recent: 1000,
             recent_stamp: 50,

@@ -32,6 +32,25 @@ pub(crate) fn truesize(length: usize, version: IpVersion) -> u64 {
     }
 }
 
+/// What a packet that a program wrote to a TUN device costs, by its length (`tun_alloc_skb`): all of it lies in the head, as far as
+/// a page goes.
+pub(crate) fn written_truesize(length: usize) -> u32 {
+    /// `tun->align`, NET_SKB_PAD.
+    const ROOM: u64 = 64;
+    const CACHE_LINE: u64 = 64;
+    const PAGE: u64 = 4096;
+    let length = length as u64;
+    let head = if ROOM + length < PAGE {
+        length
+    } else {
+        PAGE - ROOM - SHARED_INFO
+    };
+    let needed = (ROOM + head).next_multiple_of(CACHE_LINE) + SHARED_INFO;
+    let bucket = BUCKETS.iter().find(|bucket| needed <= **bucket);
+    let pages = (length - head).next_multiple_of(PAGE);
+    u32::try_from(SKB + bucket.copied().unwrap_or(needed) + pages).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
