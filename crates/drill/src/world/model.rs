@@ -237,7 +237,10 @@ impl World for ModelWorld {
                 crate::symbols::error_name(errno)
             )
         })?;
-        let info = self.host.tcp_info(socket.id);
+        let id = socket.id;
+        // Ages count from the moment that the host knows.
+        self.host.handle_timeout(self.now);
+        let info = self.host.tcp_info(id);
         info.map(|info| info::named(&info))
             .ok_or_else(|| "getsockopt(TCP_INFO): no TCP socket".to_owned())
     }

@@ -1,6 +1,6 @@
 //! Commands of scripts: settings, and the few programs that change what the host goes by.
 
-use transect_config::{IpVersion, read_routes};
+use transect_config::{IpVersion, Qdisc, read_routes};
 
 use super::super::WorldError;
 use super::ModelWorld;
@@ -61,21 +61,24 @@ impl ModelWorld {
             .collect();
         let refused = || {
             WorldError(format!(
-                "the model world has no programs: it cannot run `{}` (it knows sysctl, ip route, ip link set … mtu, ip address add)",
+                "the model world has no programs: it cannot run `{}` (it knows sysctl, ip route, ip link set … mtu, ip address add, tc qdisc, ethtool -K)",
                 text.trim()
             ))
         };
-        let Some(("ip", words)) = all.split_first().map(|(program, words)| (*program, words))
-        else {
-            // What only looks changes nothing.
-            return match all.first() {
-                Some(&("nstat" | "ss" | "sleep" | "cat" | "ls")) => Ok(vec![format!(
-                    "`{}` is left out in the model world",
-                    text.trim()
-                )]),
-                _ => Err(refused()),
-            };
+        let Some((program, words)) = all.split_first() else {
+            return Ok(Vec::new());
         };
+        match *program {
+            "ip" => {}
+            "tc" => return self.traffic_control(words).ok_or_else(refused),
+            "ethtool" => return self.features(words).ok_or_else(refused),
+            // What only looks changes nothing.
+            "nstat" | "ss" | "sleep" | "cat" | "ls" | "grep" => {
+                let note = format!("`{}` is left out in the model world", text.trim());
+                return Ok(vec![note]);
+            }
+            _ => return Err(refused()),
+        }
         let mut version = IpVersion::V4;
         let mut words = words;
         while let Some((option, rest)) = words
@@ -119,6 +122,45 @@ impl ModelWorld {
             }
             _ => Err(refused()),
         }
+    }
+
+    /// `tc qdisc add|replace|change|del dev tun0 root KIND OPTIONS`.
+    fn traffic_control(&mut self, words: &[&str]) -> Option<Vec<String>> {
+        let ["qdisc", verb, "dev", NAME, "root", what @ ..] = words else {
+            return None;
+        };
+        let qdisc = match (*verb, what) {
+            ("del" | "delete", _) => None,
+            ("add" | "replace" | "change", [kind, options @ ..]) => Some(Qdisc {
+                device: NAME.to_owned(),
+                kind: (*kind).to_owned(),
+                parent: "root".to_owned(),
+                options: options.join(" "),
+                ..Qdisc::default()
+            }),
+            _ => return None,
+        };
+        self.host
+            .replace_qdisc(self.now, self.device, qdisc)
+            .ok()
+            .map(|()| Vec::new())
+    }
+
+    /// `ethtool -K tun0 NAME on|off …`: of the features of a TUN device only large packets matter.
+    fn features(&mut self, words: &[&str]) -> Option<Vec<String>> {
+        let ["-K", NAME, settings @ ..] = words else {
+            return None;
+        };
+        let mut features = self.host.features(self.device);
+        for setting in settings.chunks(2) {
+            match setting {
+                ["gso", value] => features.gso = *value == "on",
+                [_, "on" | "off"] => {}
+                _ => return None,
+            }
+        }
+        self.host.set_features(self.device, features);
+        Some(Vec::new())
     }
 
     fn set_mtu(&mut self, device: &str, mtu: u32) {

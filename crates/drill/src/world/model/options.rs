@@ -54,7 +54,7 @@ fn name(level: i32, number: i32) -> Option<OptionName> {
 }
 
 /// The option with its value; EINVAL where the value is out of range.
-fn option(name: OptionName, value: &[u8]) -> Result<SocketOption, i32> {
+fn option(level: i32, name: OptionName, value: &[u8]) -> Result<SocketOption, i32> {
     if name == OptionName::Congestion {
         let end = value
             .iter()
@@ -65,7 +65,11 @@ fn option(name: OptionName, value: &[u8]) -> Result<SocketOption, i32> {
             String::from_utf8_lossy(name).into_owned(),
         ));
     }
-    let number = int(value, 0).ok_or(libc::EINVAL)?;
+    // Options of IPv4 may be a single byte (do_ip_setsockopt).
+    let number = match (level, value) {
+        (IP, [byte, rest @ ..]) if rest.len() < 3 => i32::from(*byte),
+        _ => int(value, 0).ok_or(libc::EINVAL)?,
+    };
     let on = number != 0;
     let count = || u32::try_from(number).map_err(|_| libc::EINVAL);
     let byte = || u8::try_from(number).map_err(|_| libc::EINVAL);
@@ -162,7 +166,7 @@ impl ModelWorld {
                 let name = name(level, number).ok_or(libc::ENOPROTOOPT)?;
                 let id = socket.id;
                 self.host
-                    .set_option(id, option(name, value)?)
+                    .set_option(id, option(level, name, value)?)
                     .map_err(errno)?;
             }
         }
