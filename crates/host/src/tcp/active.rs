@@ -49,7 +49,8 @@ impl Connection {
         }
         let mut segment = Segment::control(self.iss, flags);
         self.sender.stamp(&Context::of(stack), &mut segment);
-        self.limited.start(stack.tick(), super::limited::Limit::Busy);
+        self.limited
+            .start(stack.tick(), super::limited::Limit::Busy);
         let _ = self.transmit(stack, &segment);
         self.sender.sent_syn(&mut Context::of(stack), segment);
         stack.counters.tcp.count(TcpCounter::ActiveOpens);
