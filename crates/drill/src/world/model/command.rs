@@ -130,14 +130,19 @@ impl ModelWorld {
             return None;
         };
         let qdisc = match (*verb, what) {
-            ("del" | "delete", _) => None,
-            ("add" | "replace" | "change", [kind, options @ ..]) => Some(Qdisc {
+            // Without a kind: what the device has by itself.
+            ("del" | "delete", _) => Qdisc {
+                device: NAME.to_owned(),
+                parent: "root".to_owned(),
+                ..Qdisc::default()
+            },
+            ("add" | "replace" | "change", [kind, options @ ..]) => Qdisc {
                 device: NAME.to_owned(),
                 kind: (*kind).to_owned(),
                 parent: "root".to_owned(),
                 options: options.join(" "),
                 ..Qdisc::default()
-            }),
+            },
             _ => return None,
         };
         self.host
