@@ -43,6 +43,8 @@ pub(crate) struct Flow {
     pub(crate) fd: Option<i64>,
     /// Port 0: not known yet.
     pub(crate) local: SocketAddr,
+    /// connect(2) was called once more: a SYN of a new connection may follow, from a new port.
+    again: bool,
     pub(crate) remote: SocketAddr,
     /// The host's first sequence number; nothing before a SYN of its was seen.
     local_start: Option<Start>,
@@ -117,6 +119,7 @@ impl Flows {
             state,
             fd: None,
             local: SocketAddr::new(self.options.local_ip, 0),
+            again: false,
             remote: SocketAddr::new(self.options.remote_ip, 0),
             local_start: None,
             remote_start: None,
@@ -163,10 +166,15 @@ impl Flows {
             return;
         };
         if let Some(flow) = self.all.get_mut(index) {
-            flow.remote = remote;
-            flow.local_start = None;
-            flow.remote_start = None;
-            flow.state = State::Connecting;
+            if flow.protocol == TCP && flow.state != State::New {
+                // It may as well only ask how far the first one has come.
+                flow.again = true;
+            } else {
+                flow.remote = remote;
+                flow.local_start = None;
+                flow.remote_start = None;
+                flow.state = State::Connecting;
+            }
         }
         self.current = Some(index);
     }
@@ -304,31 +312,42 @@ impl Flows {
                 });
             }
         };
+        let begins = match &live.packet.body {
+            Body::Tcp(segment) if segment.flags.has(Flags::ACK) => None,
+            Body::Tcp(segment) => segment.flags.has(Flags::SYN).then_some(segment.sequence),
+            _ => Some(0),
+        };
         let exact = self.all.iter().rposition(|flow| {
             let known = flow.state != State::Connecting || flow.local_start.is_some();
-            known && flow.protocol == protocol && flow.local == source && flow.remote == destination
+            // A SYN with another number is another connection's.
+            let anew = begins
+                .is_some_and(|number| flow.local_start.is_some_and(|start| start.wire != number));
+            let ends = flow.local == source && flow.remote == destination;
+            known && !anew && flow.protocol == protocol && ends
         });
         if exact.is_some() {
             return exact;
         }
-        let begins = match &live.packet.body {
-            Body::Tcp(segment) => segment.flags.has(Flags::SYN) && !segment.flags.has(Flags::ACK),
-            _ => true,
-        };
+        begins?;
         let index = self.all.iter().rposition(|flow| {
             // A socket that was connected before may get another port.
-            let connecting = flow.state == State::Connecting;
+            let connecting = flow.again || flow.state == State::Connecting;
             let local = connecting || flow.local.port() == 0 || flow.local.port() == source.port();
-            let remote = flow.remote.port() == 0 || flow.remote == destination;
+            let remote = flow.again || flow.remote.port() == 0 || flow.remote == destination;
             let waiting = match protocol {
-                TCP => flow.state == State::Connecting,
+                TCP => connecting,
                 _ => flow.state != State::Open || flow.local.port() == 0,
             };
-            begins && waiting && flow.protocol == protocol && local && remote
+            waiting && flow.protocol == protocol && local && remote
         })?;
         let flow = self.all.get_mut(index)?;
         flow.local = source;
         flow.remote = destination;
+        if std::mem::take(&mut flow.again) {
+            flow.local_start = None;
+            flow.remote_start = None;
+            flow.state = State::Connecting;
+        }
         if protocol == UDP {
             flow.state = State::Open;
         }
