@@ -9,7 +9,7 @@ use super::clock::Context;
 use super::rate::RateSample;
 use super::recovery::CaState;
 use super::segment::{after, distance};
-use super::sender::Sender;
+use super::sender::{ProbeEnd, Sender};
 use crate::counters::TcpExtCounter;
 
 pub(super) use clean::is_before_ms;
@@ -93,6 +93,8 @@ pub(crate) struct AckOutcome {
     pub(crate) enter_cwr: bool,
     /// That reduction was undone (`tcp_ecn_withdraw_cwr`).
     pub(crate) withdraw_cwr: bool,
+    /// A path MTU probe ended.
+    pub(crate) probe_end: Option<ProbeEnd>,
 }
 
 /// What an acknowledgement brought (`FLAG_*`).
@@ -169,6 +171,7 @@ pub(super) struct Taking {
     pub(super) echo: Option<u32>,
     pub(super) unsent: bool,
     pub(super) rexmit: Rexmit,
+    pub(super) probe_end: Option<ProbeEnd>,
     /// Cost of the segments that went.
     freed: u32,
 }
@@ -204,6 +207,7 @@ impl Sender {
             echo: ack.echo,
             unsent: ack.unsent,
             rexmit: Rexmit::None,
+            probe_end: None,
             freed: 0,
         };
         self.recovery.echo = ack.echo;
@@ -221,6 +225,7 @@ impl Sender {
         outcome.data_acked = taking.flags.any(Flags::DATA_ACKED);
         outcome.window_updated = taking.flags.any(Flags::WIN_UPDATE);
         outcome.rexmit = taking.rexmit;
+        outcome.probe_end = taking.probe_end;
         let freed = i64::from(taking.freed) - self.queue_cost;
         outcome.freed = u32::try_from(freed.max(0)).unwrap_or(u32::MAX);
         self.queue_cost = freed.min(0).saturating_neg();

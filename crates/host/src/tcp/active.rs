@@ -29,7 +29,7 @@ impl Connection {
             self.mss_clamp = u32::from(own);
         }
         self.timestamps.hoped = stack.settings.tcp.timestamps != 0;
-        self.init_path_mtu(&stack.settings.tcp);
+        self.init_path_mtu(&Self::clock(stack), &stack.settings.tcp);
         self.sync_mss(&stack.settings.tcp, route.mtu);
         self.advmss = self.advertised_mss(&route);
         // Timestamps count only where the peer is known to use them (tcp_connect_init looks at ts_recent_stamp).
@@ -210,7 +210,7 @@ impl Connection {
         let (mss, advmss) = (self.sender.mss_cache, self.advmss);
         self.receive.header_length = 20 + if self.timestamps.ok { TIMESTAMPS } else { 0 };
         self.receive.establish(&Context::of(stack), mss, advmss);
-        self.init_path_mtu(&stack.settings.tcp);
+        self.init_path_mtu(&Self::clock(stack), &stack.settings.tcp);
         self.sender.establish(&mut Context::of(stack));
         self.sender.gso_max_size = self.gso(stack).size;
         self.expand_send_buffer(stack.settings.tcp.wmem[2]);
@@ -227,7 +227,7 @@ impl Connection {
         self.sender.max_window = self.sender.snd_wnd;
         // tcp_ecn_rcv_syn.
         self.ecn.ok &= segment.offers_ecn();
-        self.init_path_mtu(&stack.settings.tcp);
+        self.init_path_mtu(&Self::clock(stack), &stack.settings.tcp);
         let cookie = self.path_mtu.cookie;
         self.sync_mss(&stack.settings.tcp, cookie);
         let mut flags = TcpFlags::SYN | TcpFlags::ACK;

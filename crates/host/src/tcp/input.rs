@@ -271,6 +271,9 @@ impl Connection {
         if outcome.probe_window {
             self.check_probe(stack);
         }
+        if let Some(end) = outcome.probe_end {
+            self.mtu_probe_ended(stack, end);
+        }
         self.recover(stack, outcome.rexmit);
         match kind {
             AckKind::Old => Acked::Old,

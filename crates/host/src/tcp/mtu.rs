@@ -1,13 +1,19 @@
 //! Segment sizes and the path MTU (`tcp_sync_mss`, `tcp_current_mss`, `tcp_v4_mtu_reduced`, `tcp_mtu_probing`; RFC 4821).
 
-use super::clock::Context;
+use super::clock::{Clock, Context};
 use super::connection::Connection;
+use super::recovery::CaState;
+use super::sender::{MtuProbe, ProbeEnd};
+use crate::counters::TcpExtCounter;
 use crate::ip::Route;
 use crate::settings::TcpSettings;
 use crate::stack::Stack;
 
 /// Bytes of the timestamps option, padded (`TCPOLEN_TSTAMP_ALIGNED`).
 pub(super) const TIMESTAMPS: u32 = 12;
+
+/// Only a window of so many segments has room for a probe.
+const LEAST_WINDOW: u32 = 11;
 
 /// What is known of the path MTU (`icsk_pmtu_cookie`, `icsk_mtup`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,6 +26,19 @@ pub(super) struct PathMtu {
     search_low: u32,
     /// The smallest that is thought not to.
     search_high: u32,
+    /// When probing began, or began anew, in ticks (`probe_timestamp`).
+    began: u64,
+}
+
+/// What became of a look at whether to probe (`tcp_mtu_probe`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Probing {
+    /// No probe now; sending goes on as usual.
+    No,
+    /// There shall be one: nothing is sent until there is room for it.
+    Waits,
+    /// One was sent.
+    Sent,
 }
 
 /// The segment size that a route announces (`dst_metric_advmss`: `ipv4_default_advmss`, `ip6_default_advmss`).
@@ -62,10 +81,13 @@ impl Connection {
     }
 
     /// Begins (`tcp_mtup_init`).
-    pub(super) fn init_path_mtu(&mut self, settings: &TcpSettings) {
+    pub(super) fn init_path_mtu(&mut self, clock: &Clock, settings: &TcpSettings) {
         self.path_mtu.enabled = settings.mtu_probing > 1;
         self.path_mtu.search_high = self.mss_clamp.saturating_add(20 + self.network_header());
         self.path_mtu.search_low = self.mss_to_mtu(settings.base_mss);
+        if self.path_mtu.enabled {
+            self.path_mtu.began = clock.jiffies();
+        }
     }
 
     /// Computes the segment size for a path MTU (`tcp_sync_mss`).
@@ -141,10 +163,105 @@ impl Connection {
             self.path_mtu.search_low = self.mss_to_mtu(mss);
         } else {
             self.path_mtu.enabled = true;
+            self.path_mtu.began = Self::clock(stack).jiffies();
         }
         let cookie = self.path_mtu.cookie;
         let settings = stack.settings.tcp.clone();
         self.sync_mss(&settings, cookie);
+    }
+
+    /// Sends a probe for a larger path MTU, if it is time for one: halfway between what passes and what is thought not to
+    /// (`tcp_mtu_probe`).
+    pub(super) fn probe_mtu(&mut self, stack: &mut Stack) -> Probing {
+        let waits = self.path_mtu.enabled
+            && self.sender.mtu_probe.is_none()
+            && self.sender.recovery.state == CaState::Open
+            && self.sender.congestion.snd_cwnd >= LEAST_WINDOW
+            && self.sack_blocks().1 == 0;
+        if !waits {
+            return Probing::No;
+        }
+        let mss = self.current_mss(stack);
+        let settings = &stack.settings.tcp;
+        let (low, high) = (self.path_mtu.search_low, self.path_mtu.search_high);
+        let size = self.mtu_to_mss(
+            settings,
+            (low / 2).saturating_add(high / 2 + (low & high & 1)),
+        );
+        let interval = high.saturating_sub(low);
+        if size > self.mtu_to_mss(settings, high) || interval < settings.probe_threshold.max(1) {
+            self.check_reprobe(stack, mss);
+            return Probing::No;
+        }
+        let needed = size
+            .saturating_add((self.sender.reordering() + 1).saturating_mul(self.sender.mss_cache));
+        let next = self.sender.snd_nxt;
+        if self.send_buffer.not_sent(next) < needed || self.sender.snd_wnd < needed {
+            return Probing::No;
+        }
+        if self.sender.wnd_end().is_before(next + needed) {
+            return Probing::Waits;
+        }
+        let in_flight = self.sender.in_flight();
+        if in_flight + 2 > self.sender.congestion.snd_cwnd {
+            return if in_flight == 0 {
+                Probing::No
+            } else {
+                Probing::Waits
+            };
+        }
+        self.send_mtu_probe(stack, size, mss)
+    }
+
+    fn send_mtu_probe(&mut self, stack: &mut Stack, size: u32, mss: u32) -> Probing {
+        let Some(mut segment) = self.send_buffer.take_probe(size, mss) else {
+            return Probing::No;
+        };
+        self.sender.stamp(&Context::of(stack), &mut segment);
+        if self.transmit(stack, &segment).is_err() {
+            self.send_buffer.put_back(segment);
+            return Probing::No;
+        }
+        // It stands for two packets, one of which may be lost.
+        let window = self.sender.congestion.snd_cwnd.saturating_sub(1);
+        self.sender.congestion.set_window(window);
+        self.sender.mtu_probe = Some(MtuProbe {
+            size: self.mss_to_mtu(segment.len()),
+            start: segment.seq,
+            end: segment.end_seq,
+        });
+        self.sender.sent(&mut Context::of(stack), segment);
+        Probing::Sent
+    }
+
+    /// The search has come to its end; after a while it begins anew, since paths change (`tcp_mtu_check_reprobe`).
+    fn check_reprobe(&mut self, stack: &Stack, mss: u32) {
+        let clock = Self::clock(stack);
+        let settings = &stack.settings.tcp;
+        let passed = clock.jiffies().saturating_sub(self.path_mtu.began);
+        if passed >= clock.jiffies_of(settings.probe_interval) {
+            self.sender.mtu_probe = None;
+            self.path_mtu.search_high = self.mss_clamp.saturating_add(20 + self.network_header());
+            self.path_mtu.search_low = self.mss_to_mtu(mss);
+            self.path_mtu.began = clock.jiffies();
+        }
+    }
+
+    /// A probe arrived, or was lost alone.
+    pub(super) fn mtu_probe_ended(&mut self, stack: &mut Stack, end: ProbeEnd) {
+        match end {
+            ProbeEnd::Passed(size) => {
+                self.path_mtu.search_low = size;
+                let cookie = self.path_mtu.cookie;
+                self.sync_mss(&stack.settings.tcp, cookie);
+                self.count(stack, TcpExtCounter::TCPMTUPSuccess);
+            }
+            ProbeEnd::Lost(size) => {
+                self.path_mtu.search_high = size.saturating_sub(1);
+                self.count(stack, TcpExtCounter::TCPMTUPFail);
+                self.simple_retransmit(stack);
+            }
+        }
     }
 
     /// What does not fit any more is sent again in smaller pieces (`tcp_simple_retransmit`).

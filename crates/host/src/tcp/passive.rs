@@ -546,7 +546,7 @@ impl Connection {
         }
         self.ecn.ok = request.ecn;
         self.mss_clamp = request.mss;
-        self.init_path_mtu(&stack.settings.tcp);
+        self.init_path_mtu(&Self::clock(stack), &stack.settings.tcp);
         self.sync_mss(&stack.settings.tcp, route.mtu);
         self.advmss = self.advertised_mss(&route);
         let again = request.retransmits > 0;

@@ -1,6 +1,8 @@
 //! RACK (RFC 8985; net/ipv4/tcp_recovery.c): a segment is lost when one that was sent after it has arrived, a reordering
 //! window ago.
 
+use std::cmp::Ordering;
+
 use transect_packet::SequenceNumber;
 
 use super::clock::Context;
@@ -19,10 +21,8 @@ pub(super) const TIMEOUT_MIN_US: u64 = 2000;
 /// RACK's state (`tp->rack`).
 #[derive(Debug, Clone)]
 pub(crate) struct Rack {
-    /// When the youngest delivered segment was sent, in microseconds (`mstamp`).
-    sent_us: u64,
-    /// Where it ends.
-    end_seq: SequenceNumber,
+    /// When the youngest delivered segment was sent (`mstamp`, `end_seq`).
+    newest: Sent,
     /// Its round trip, in microseconds.
     rtt_us: u32,
     /// Something was delivered since the last look (`advanced`).
@@ -40,8 +40,7 @@ pub(crate) struct Rack {
 impl Default for Rack {
     fn default() -> Self {
         Rack {
-            sent_us: 0,
-            end_seq: SequenceNumber(0),
+            newest: Sent::default(),
             rtt_us: 0,
             advanced: false,
             dsack_seen: false,
@@ -52,31 +51,50 @@ impl Default for Rack {
     }
 }
 
-/// Whether one segment was sent after another (`tcp_skb_sent_after`).
-fn sent_after(one: (u64, SequenceNumber), other: (u64, SequenceNumber)) -> bool {
-    one.0 > other.0 || (one.0 == other.0 && after(one.1, other.1))
+/// When a segment was sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sent {
+    /// In microseconds.
+    pub(super) us: u64,
+    /// Its place among all transmissions; 0: not known any more. On virtual time a whole flight is sent in one moment; the
+    /// kernel's clock tells two segments apart.
+    order: u64,
+    end_seq: SequenceNumber,
+}
+
+impl Sent {
+    pub(super) fn of(segment: &Segment) -> Self {
+        Sent {
+            us: segment.sent_us,
+            order: segment.order,
+            end_seq: segment.end_seq,
+        }
+    }
+
+    /// Whether it was sent after another (`tcp_skb_sent_after`).
+    fn is_after(self, other: Sent) -> bool {
+        let known = self.order != 0 && other.order != 0 && self.order != other.order;
+        match self.us.cmp(&other.us) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal if known => self.order > other.order,
+            Ordering::Equal => after(self.end_seq, other.end_seq),
+        }
+    }
 }
 
 impl Rack {
     /// A segment arrived at the peer (`tcp_rack_advance`).
-    pub(super) fn advance(
-        &mut self,
-        now_us: u64,
-        min_rtt_us: u32,
-        marks: Marks,
-        end_seq: SequenceNumber,
-        sent_us: u64,
-    ) {
-        let rtt_us = u32::try_from(now_us.saturating_sub(sent_us)).unwrap_or(u32::MAX);
+    pub(super) fn advance(&mut self, now_us: u64, min_rtt_us: u32, marks: Marks, sent: Sent) {
+        let rtt_us = u32::try_from(now_us.saturating_sub(sent.us)).unwrap_or(u32::MAX);
         // A retransmission that arrived sooner than ever: it was the original that arrived.
         if rtt_us < min_rtt_us && marks.any(Marks::RETRANS) {
             return;
         }
         self.advanced = true;
         self.rtt_us = rtt_us;
-        if sent_after((sent_us, end_seq), (self.sent_us, self.end_seq)) {
-            self.sent_us = sent_us;
-            self.end_seq = end_seq;
+        if sent.is_after(self.newest) {
+            self.newest = sent;
         }
     }
 
@@ -109,7 +127,7 @@ impl Sender {
     fn detect_loss(&mut self, context: &mut Context<'_>) -> u64 {
         let window_us = self.reordering_window_us(context);
         let now_us = context.clock.us();
-        let newest = (self.rack.sent_us, self.rack.end_seq);
+        let newest = self.rack.newest;
         let mut longest = 0;
         let mut place = 0;
         while let Some((at, index)) = self.queue.next_by_time(place) {
@@ -120,7 +138,7 @@ impl Sender {
             if segment.marks.any(Marks::LOST) && !segment.marks.any(Marks::RETRANSMITTED) {
                 continue;
             }
-            if !sent_after(newest, (segment.sent_us, segment.end_seq)) {
+            if !newest.is_after(Sent::of(segment)) {
                 break;
             }
             let left = self.rack.time_left(now_us, segment, window_us);

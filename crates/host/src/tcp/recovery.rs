@@ -9,7 +9,7 @@ use super::ack::{Flags, Rexmit, Taking};
 use super::clock::Context;
 use super::congestion::INFINITE_SSTHRESH;
 use super::segment::{Marks, after};
-use super::sender::{Pending, Sender};
+use super::sender::{Pending, ProbeEnd, Sender};
 use crate::counters::TcpExtCounter;
 
 named_enum! {
@@ -212,6 +212,17 @@ impl Sender {
         // tcp_time_to_recover
         if self.queue.lost_out == 0 {
             self.try_to_open(context, taking.flags);
+            return false;
+        }
+        if self.recovery.state < CaState::Cwr
+            && let Some(probe) = self.mtu_probe
+            && self.snd_una == probe.start
+        {
+            // Too large for the path: no sign of congestion. Sending it took one from the window.
+            self.mtu_probe = None;
+            self.congestion
+                .set_window(self.congestion.snd_cwnd.saturating_add(1));
+            taking.probe_end = Some(ProbeEnd::Lost(probe.size));
             return false;
         }
         self.enter_recovery(context, ece);
@@ -478,8 +489,9 @@ impl Sender {
         self.recovery.high_seq = self.snd_nxt;
         self.tlp_high_seq = None;
         self.recovery.queue_cwr = true;
-        self.recovery.frto =
-            context.settings.frto != 0 && (new_recovery || self.retransmits > 0) && !self.mtu_probe;
+        self.recovery.frto = context.settings.frto != 0
+            && (new_recovery || self.retransmits > 0)
+            && self.mtu_probe.is_none();
     }
 
     /// `tcp_timeout_mark_lost`.

@@ -130,7 +130,8 @@ impl Sender {
         seq: SequenceNumber,
         segments: u32,
     ) -> Result<Segment, RetransmitError> {
-        self.mtu_probe = false;
+        // Sent again, it says nothing of the path any more.
+        self.mtu_probe = None;
         let mss = self.mss_cache.max(1);
         let index = self.queue.index_of(seq).ok_or(RetransmitError::Absent)?;
         self.trim_acknowledged(index);

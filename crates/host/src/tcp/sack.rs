@@ -4,6 +4,7 @@ use transect_packet::{SackBlock, SequenceNumber};
 
 use super::ack::{Ack, Flags, Taking};
 use super::clock::Context;
+use super::rack::Sent;
 use super::recovery::CaState;
 use super::segment::{Marks, after, distance, later};
 use super::sender::Sender;
@@ -314,8 +315,8 @@ impl Sender {
         }
         if !segment.marks.any(Marks::SACKED) {
             let (now, min) = (context.clock.us(), self.rtt.min_us());
-            let sent_us = segment.sent_us;
-            self.rack.advance(now, min, segment.marks, end_seq, sent_us);
+            let (sent, sent_us) = (Sent::of(segment), segment.sent_us);
+            self.rack.advance(now, min, segment.marks, sent);
             let lost = segment.marks.any(Marks::LOST);
             if segment.marks.any(Marks::RETRANSMITTED) {
                 // Not marked lost, its retransmission may still be under way.

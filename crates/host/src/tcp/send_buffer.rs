@@ -175,6 +175,37 @@ impl SendBuffer {
         self.unsent.push_front(head);
     }
 
+    /// Takes the first `length` bytes off as one segment, whatever they are cut into (`tcp_mtu_probe`); nothing where there are
+    /// not so many. To be given to `Sender::sent`, or put back.
+    pub(crate) fn take_probe(&mut self, length: u32, mss: u32) -> Option<Segment> {
+        let first = self.unsent.front()?;
+        let waiting = distance(first.seq, self.write_seq);
+        if length == 0 || waiting < length.saturating_add(2) || first.flags & TcpFlags::SYN != 0 {
+            return None;
+        }
+        let mut probe = Segment::control(first.seq, TcpFlags::ACK);
+        probe.end_seq = probe.seq + length;
+        probe.truesize = OVERHEAD.saturating_add(length);
+        self.wmem_queued = self.wmem_queued.saturating_add(probe.truesize);
+        let mut left = length;
+        while let Some(mut segment) = self.unsent.pop_front() {
+            if segment.len() > left {
+                let freed = segment.trim_head(left);
+                self.wmem_queued = self.wmem_queued.saturating_sub(freed);
+                segment.set_segments(mss);
+                self.unsent.push_front(segment);
+                break;
+            }
+            left -= segment.len();
+            probe.flags |= segment.flags;
+            self.wmem_queued = self.wmem_queued.saturating_sub(segment.truesize);
+            if left == 0 {
+                break;
+            }
+        }
+        Some(probe)
+    }
+
     /// Takes the head off, to be given to `Sender::sent` when it is handed to IP.
     pub(crate) fn take_head(&mut self) -> Option<Segment> {
         let head = self.unsent.pop_front();

@@ -55,6 +55,26 @@ pub(crate) struct Deferred {
     pub(crate) rwnd_limited: bool,
 }
 
+/// A path MTU probe in flight (`icsk_mtup.probe_size`, `mtu_probe`; RFC 4821).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MtuProbe {
+    /// The packet's size with IP's header, in bytes.
+    pub(crate) size: u32,
+    /// The first sequence number.
+    pub(crate) start: SequenceNumber,
+    /// Behind the last one.
+    pub(crate) end: SequenceNumber,
+}
+
+/// How a probe ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProbeEnd {
+    /// Packets of this size pass (`tcp_mtup_probe_success`).
+    Passed(u32),
+    /// It was lost, and what was sent behind it arrived (`tcp_mtup_probe_failed`): to be sent again in pieces.
+    Lost(u32),
+}
+
 /// The output half of a connection.
 #[derive(Debug)]
 pub(crate) struct Sender {
@@ -106,8 +126,8 @@ pub(crate) struct Sender {
     pub(super) tlp_retrans: bool,
     /// The segment at hand is that probe: it does not count as retransmitted.
     pub(super) probing: Option<SequenceNumber>,
-    /// A path MTU probe is in flight (`icsk_mtup.probe_size`).
-    pub(crate) mtu_probe: bool,
+    /// The path MTU probe that is in flight.
+    pub(crate) mtu_probe: Option<MtuProbe>,
     /// When this recovery's first retransmission was sent, in milliseconds (`retrans_stamp`); 0: none.
     pub(crate) retrans_stamp: u32,
     /// When the last acknowledgement came, in ticks (`rcv_tstamp`).
@@ -169,7 +189,7 @@ impl Sender {
             tlp_high_seq: None,
             tlp_retrans: false,
             probing: None,
-            mtu_probe: false,
+            mtu_probe: None,
             retrans_stamp: 0,
             rcv_stamp: context.clock.jiffies(),
             lsndtime: context.clock.jiffies(),

@@ -7,5 +7,6 @@ mod handshake;
 mod local_drops;
 mod loss;
 mod pair;
+mod path_mtu;
 mod properties;
 mod transfer;

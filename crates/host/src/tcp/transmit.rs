@@ -8,6 +8,7 @@ use super::ack::Rexmit;
 use super::clock::Context;
 use super::connection::Connection;
 use super::limited::Limit;
+use super::mtu::Probing;
 use super::segment::Segment;
 use super::send_buffer::Appended;
 use super::sender::{Pending, Sender};
@@ -207,6 +208,13 @@ impl Connection {
             .tso_segments(&Context::of(stack), mss, gso.size, gso.segments)
             .max(1);
         let mut sent = 0;
+        if round == Round::All {
+            match self.probe_mtu(stack) {
+                Probing::No => {}
+                Probing::Waits => return false,
+                Probing::Sent => sent = 1,
+            }
+        }
         let mut cwnd_limited = false;
         let mut window_limited = false;
         while self.send_buffer.head().is_some() {

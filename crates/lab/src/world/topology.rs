@@ -99,6 +99,8 @@ fn defaults() -> impl IntoIterator<Item = (String, String)> {
             "net.ipv6.conf.default.mldv2_unsolicited_report_interval",
             "0",
         ),
+        // The same congestion control everywhere, whatever the machine prefers.
+        ("net.ipv4.tcp_congestion_control", "cubic"),
         // There is no router to solicit.
         ("net.ipv6.conf.default.router_solicitations", "0"),
     ]

@@ -3,8 +3,9 @@
 use transect_packet::{SequenceNumber, TcpFlags};
 
 use super::super::clock::Context;
+use super::super::rack::Sent;
 use super::super::segment::{Marks, Segment, after, distance, earlier};
-use super::super::sender::Sender;
+use super::super::sender::{ProbeEnd, Sender};
 use super::{Flags, Taking};
 
 impl Sender {
@@ -51,6 +52,7 @@ impl Sender {
         let (updated, latest) = self.update_rtt(context, cleaning.flags, rtt.or(sack_rtt), latest);
         taking.flags.set(cleaning.flags.0);
         if cleaning.flags.any(Flags::ACKED) {
+            self.check_mtu_probe(context, taking);
             self.note_acked(context, prior_fack, &cleaning, taking);
         } else if let (true, Some(sack_rtt), Some(head)) = (updated, sack_rtt, self.queue.head())
             && sack_rtt > now.saturating_sub(head.sent_us)
@@ -61,6 +63,29 @@ impl Sender {
         let flight = self.flight();
         self.algorithm
             .acknowledged(context, &mut self.congestion, &flight, latest);
+    }
+
+    /// A path MTU probe that was acknowledged passed: as many bytes as before may be in flight, in fewer segments
+    /// (`tcp_mtup_probe_success`).
+    fn check_mtu_probe(&mut self, context: &Context<'_>, taking: &mut Taking) {
+        let Some(probe) = self
+            .mtu_probe
+            .filter(|probe| !after(probe.end, self.snd_una))
+        else {
+            return;
+        };
+        self.mtu_probe = None;
+        let in_reduction = self.recovery.in_reduction();
+        self.recovery.prior_ssthresh = self.congestion.current_ssthresh(in_reduction);
+        let headers = probe.size.saturating_sub(distance(probe.start, probe.end));
+        let usual = u64::from(self.mss_cache) + u64::from(headers);
+        let window = u64::from(self.congestion.snd_cwnd) * usual / u64::from(probe.size.max(1));
+        self.congestion
+            .set_window(u32::try_from(window).unwrap_or(u32::MAX).max(1));
+        self.congestion.snd_cwnd_cnt = 0;
+        self.congestion.snd_cwnd_stamp = context.clock.jiffies();
+        self.congestion.snd_ssthresh = self.congestion.current_ssthresh(in_reduction);
+        taking.probe_end = Some(ProbeEnd::Passed(probe.size));
     }
 
     /// The last part, where anything was acknowledged.
@@ -111,6 +136,7 @@ impl Sender {
         let (start, marks, sent_us) = (head.seq, head.marks, head.sent_us);
         let mut pcount = u32::from(head.pcount);
         let end_seq = head.end_seq;
+        let sent = Sent::of(head);
         let syn = head.flags & TcpFlags::SYN != 0;
         if after(end_seq, una) {
             if head.pcount <= 1 || !after(una, start) {
@@ -123,7 +149,7 @@ impl Sender {
             }
             cleaning.fully = false;
         }
-        self.account_acked(context, (pcount, marks, end_seq, sent_us), ece, taking);
+        self.account_acked(context, (pcount, marks, sent), ece, taking);
         if marks.any(Marks::RETRANS) {
             cleaning.flags.set(Flags::RETRANS_DATA_ACKED);
         } else if !marks.any(Marks::SACKED) {
@@ -159,7 +185,7 @@ impl Sender {
     fn account_acked(
         &mut self,
         context: &Context<'_>,
-        (pcount, marks, end_seq, sent_us): (u32, Marks, SequenceNumber, u64),
+        (pcount, marks, sent): (u32, Marks, Sent),
         ece: bool,
         taking: &Taking,
     ) {
@@ -179,11 +205,11 @@ impl Sender {
             let spurious = marks.any(Marks::RETRANS)
                 && taking
                     .echo
-                    .is_some_and(|echo| is_before_ms(echo, (sent_us / 1000) as u32));
+                    .is_some_and(|echo| is_before_ms(echo, (sent.us / 1000) as u32));
             if !spurious {
                 let now = context.clock.us();
                 let min = self.rtt.min_us();
-                self.rack.advance(now, min, marks, end_seq, sent_us);
+                self.rack.advance(now, min, marks, sent);
             }
         }
     }
