@@ -150,7 +150,7 @@ fn reply(
             return !v6;
         }
     };
-    let _ = stack.ip_output(&Outgoing {
+    let sent = stack.ip_output(&Outgoing {
         source: header.from.address,
         destination: header.to.address,
         protocol: PROTOCOL,
@@ -168,5 +168,9 @@ fn reply(
         owner: None,
         route: &route,
     });
+    if sent.is_err() && !v6 {
+        // `ip_send_skb`
+        stack.count_ip(IpVersion::V4, IpCounter::OutDiscards);
+    }
     true
 }
