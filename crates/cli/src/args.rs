@@ -224,6 +224,7 @@ Exit status: 0 all ended as they must, 1 some did not, 2 wrong usage.")]
 Examples:
   transect lab compare healthy-plain
   transect lab compare seed-3.2-exact --all-rows
+  transect lab compare --all --kernel-runs 5
 
 Exit status: 0 no difference, 1 a difference, 2 wrong usage.")]
     Compare(LabCompareArgs),
@@ -303,8 +304,14 @@ pub(crate) struct LabCompareArgs {
     pub(crate) all: bool,
 
     /// How many run side by side
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: u16,
+
+    /// Where the worlds differ, run the kernel's again, up to so often in all, and keep the run that differs least
+    ///
+    /// The model does the same each time; what the kernel does depends on which processor is free when.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) kernel_runs: u16,
 
     /// Keep the bundles of both worlds below this folder
     #[arg(long, value_name = "FOLDER")]

@@ -99,6 +99,35 @@ fn an_experiment_is_run_and_its_result_is_as_published() {
 }
 
 #[test]
+fn both_worlds_are_compared_and_the_comparison_is_as_published() {
+    if !namespaces_are_permitted("both_worlds_are_compared") {
+        return;
+    }
+    let output = Command::new(cargo_bin!("transect"))
+        .args([
+            "lab",
+            "compare",
+            "--json",
+            "--kernel-runs",
+            "5",
+            "f7-no-listener.closed",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_valid("transect.lab.compare.1", &report);
+    let experiments = report["experiments"].as_array().unwrap();
+    assert_eq!(report["summary"]["same"], experiments.len());
+    assert_eq!(report["summary"]["verdicts"]["differing"], 0);
+    for experiment in experiments {
+        let counters = &experiment["hosts"]["server"]["counters"];
+        let resets = &counters["TcpOutRsts"];
+        assert_eq!(resets["kernel"], resets["model"], "{counters}");
+    }
+}
+
+#[test]
 fn a_refused_connection_is_named_and_the_commands_output_kept_apart() {
     if !namespaces_are_permitted("a_refused_connection") {
         return;

@@ -28,8 +28,8 @@ mod words;
 mod world;
 
 pub use compare::{
-    Both, COMPARE_SCHEMA, Comparison, ComparisonReport, HostComparison, PacketRow, compare,
-    comparison_text,
+    Both, COMPARE_SCHEMA, Comparison, ComparisonReport, Differences, HostComparison, PacketRow,
+    Summary, compare, comparison_text, summary_text,
 };
 pub use counters::counters_document;
 pub use error::LabError;

@@ -216,7 +216,7 @@ fn experiments_hold_verdicts_as_published() {
         "schema": "transect.lab/1",
         "experiments": [{
             "name": "seed-3.1", "passed": true, "expected": [{"outcome": "lost"}], "got": verdicts,
-            "problems": [], "seconds": 1.5, "bundle": null, "counters": {"s": {"IpInReceives": 7}}
+            "problems": [], "seconds": 1.5, "virtual_seconds": 134.7, "bundle": null, "counters": {"s": {"IpInReceives": 7}}
         }]
     });
     assert_valid("transect.lab.1", &experiment);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use transect_lab::{
     ComparisonReport, ExperimentInfo, ExperimentResult, LabError, LabReport, Progress, RunOptions,
-    Selection, WorldKind, comparison_text,
+    Selection, WorldKind, comparison_text, summary_text,
 };
 use transect_path::{Report, VERDICT_SCHEMA};
 use transect_report::{clean, render_text, to_json};
@@ -170,7 +170,9 @@ pub(crate) fn lab_compare(args: &LabCompareArgs) -> Result<u8, Failure> {
             total,
         } => output::tell(&format!("[{world} {done}/{total}] {}", line(result))),
     };
-    let compared = transect_lab::compare(&selection, &options, &mut progress).map_err(failure)?;
+    let runs = usize::from(args.kernel_runs);
+    let compared =
+        transect_lab::compare(&selection, &options, runs, &mut progress).map_err(failure)?;
     let report = ComparisonReport::new(compared);
     let text = if args.json {
         to_json(&report).context("writing the comparison as JSON")?
@@ -180,9 +182,7 @@ pub(crate) fn lab_compare(args: &LabCompareArgs) -> Result<u8, Failure> {
             .iter()
             .flat_map(|one| comparison_lines(&comparison_text(one, args.all_rows)))
             .collect();
-        let same = report.experiments.iter().filter(|one| one.agrees()).count();
-        let differing = report.experiments.len().saturating_sub(same);
-        let _ = writeln!(text, "{same} the same, {differing} different");
+        text.extend(comparison_lines(&summary_text(&report.summary)));
         text
     };
     output::answer(&text)?;

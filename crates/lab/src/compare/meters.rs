@@ -14,11 +14,8 @@ type Amounts = BTreeMap<String, Both<u64>>;
 /// Which host's, in each world.
 type Hosts<'a> = Both<Option<&'a HostEvidence>>;
 
-/// Parts of names that are noise: bytes depend on timestamps and offloads; the kernel's own IPv6 chatter (multicast reports) depends on
-/// when a namespace was made.
-const NOISE: [&str; 8] = [
-    "Octets", "ECT", "CEPkts", "Mcast", "Bcast", "MLD", "Router", "Type",
-];
+/// Parts of names that are noise: bytes depend on offloads.
+const NOISE: [&str; 1] = ["Octets"];
 /// What is compared, by the beginning of its name.
 const COMPARED: [&str; 4] = ["Ip", "Icmp", "Tcp", "Udp"];
 

@@ -16,7 +16,11 @@ pub fn comparison_text(comparison: &Comparison, all: bool) -> String {
     } else {
         "DIFFER"
     };
-    let _ = writeln!(text, "{mark} {}", comparison.name);
+    let again = match comparison.kernel_runs {
+        0 | 1 => String::new(),
+        runs => format!(" (the closest of {runs} runs of the kernel)"),
+    };
+    let _ = writeln!(text, "{mark} {}{again}", comparison.name);
     let both = &comparison.problems;
     for (world, problems) in [("kernel", &both.kernel), ("model", &both.model)] {
         for problem in problems {
