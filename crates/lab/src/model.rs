@@ -50,7 +50,7 @@ const KERNEL: &str = "6.18-transect-model";
 /// The seed of a run, unless the experiment's file names one.
 const SEED: u64 = 0x7472_616e_7365_6374;
 
-/// From the set-up to the preparing steps, and from those to the observation.
+/// From the links' coming up to the set-up, from there to the preparing steps, and from those to the observation.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the observation goes on after the last step unless the experiment says otherwise.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -84,7 +84,6 @@ pub(crate) fn observe(
         IpVersion::V4
     };
     let stage = Stage::new(clock.clone(), version);
-    set_up(&stage, scenario)?;
     let work = {
         let (stage, scenario, bundle) = (stage, scenario.clone(), bundle.to_owned());
         async move { perform(&stage, &scenario, filter, &bundle).await }
@@ -102,6 +101,9 @@ async fn perform(
     filter: FilterPrograms,
     bundle: &Path,
 ) -> Result<(), WorldError> {
+    // What the links say as they come up is over before there are rules and queues.
+    stage.clock.sleep(PAUSE).await;
+    set_up(stage, scenario)?;
     stage.clock.sleep(PAUSE).await;
     stage.perform(&scenario.prepare).await?;
     stage.clock.sleep(PAUSE).await;
