@@ -199,6 +199,8 @@ pub struct Settings {
     pub(crate) all: Sysctls,
     /// TCP's, as numbers.
     pub(crate) tcp: TcpSettings,
+    /// `net.core.netdev_max_backlog`: asked for with every packet.
+    pub(crate) max_backlog: i64,
 }
 
 /// TCP's settings (`struct netns_ipv4`, `sysctl_tcp_*`).
@@ -317,7 +319,12 @@ impl Settings {
             }
         }
         let tcp = TcpSettings::read(&all)?;
-        let mut settings = Settings { all, tcp };
+        let max_backlog = all.number("net.core.netdev_max_backlog").unwrap_or(0);
+        let mut settings = Settings {
+            all,
+            tcp,
+            max_backlog,
+        };
         for (name, value) in &given.values {
             settings.set(name, value)?;
         }
@@ -359,6 +366,7 @@ impl Settings {
             }
         }
         self.tcp = TcpSettings::read(&all)?;
+        self.max_backlog = all.number("net.core.netdev_max_backlog").unwrap_or(0);
         self.all = all;
         Ok(())
     }

@@ -39,28 +39,37 @@ impl Ticks {
 
     /// How many whole ticks have passed (`jiffies`).
     pub fn at(&self, now: Timestamp) -> u64 {
-        let passed = u128::from(now.0.saturating_sub(self.boot.0));
-        (passed * u128::from(self.hz) / 1_000_000_000) as u64
+        let passed = now.0.saturating_sub(self.boot.0);
+        // Years pass before it does not fit.
+        match passed.checked_mul(u64::from(self.hz)) {
+            Some(product) => product / 1_000_000_000,
+            None => (u128::from(passed) * u128::from(self.hz) / 1_000_000_000) as u64,
+        }
     }
 
     /// The moment at which a tick begins.
     pub fn moment(&self, tick: u64) -> Timestamp {
-        let passed = u128::from(tick) * 1_000_000_000 / u128::from(self.hz);
         // Rounded up: at that moment the tick has begun.
-        let exact = passed * u128::from(self.hz) == u128::from(tick) * 1_000_000_000;
-        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
-        Timestamp(
-            self.boot
-                .0
-                .saturating_add(passed)
-                .saturating_add(u64::from(!exact)),
-        )
+        let passed = match tick.checked_mul(1_000_000_000) {
+            Some(product) => product.div_ceil(u64::from(self.hz)),
+            None => {
+                let passed = (u128::from(tick) * 1_000_000_000).div_ceil(u128::from(self.hz));
+                u64::try_from(passed).unwrap_or(u64::MAX)
+            }
+        };
+        Timestamp(self.boot.0.saturating_add(passed))
     }
 
     /// A length in ticks, rounded up (`msecs_to_jiffies`).
     pub fn of(&self, length: Duration) -> u64 {
-        let ticks = (length.as_nanos() * u128::from(self.hz)).div_ceil(1_000_000_000);
-        u64::try_from(ticks).unwrap_or(u64::MAX)
+        let nanoseconds = u64::try_from(length.as_nanos()).ok();
+        match nanoseconds.and_then(|length| length.checked_mul(u64::from(self.hz))) {
+            Some(product) => product.div_ceil(1_000_000_000),
+            None => {
+                let ticks = (length.as_nanos() * u128::from(self.hz)).div_ceil(1_000_000_000);
+                u64::try_from(ticks).unwrap_or(u64::MAX)
+            }
+        }
     }
 
     /// When a timer that is set now for a tick really fires (`calc_wheel_index`): at the end of its bucket, never early.

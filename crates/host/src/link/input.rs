@@ -24,7 +24,7 @@ impl Stack {
         self.enter(&mut packet, Point::Backlog);
         let length = self.link.backlog.len();
         // An empty backlog has room whatever the setting says.
-        if length > 0 && length as i64 > self.settings.number("net.core.netdev_max_backlog") {
+        if length > 0 && length as i64 > self.settings.max_backlog {
             self.link.softnet.dropped = self.link.softnet.dropped.wrapping_add(1);
             if let Some(device) = self.link.device_mut(id) {
                 device.statistics.rx_dropped = device.statistics.rx_dropped.wrapping_add(1);
