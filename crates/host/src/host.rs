@@ -10,7 +10,7 @@ use crate::link::Link;
 use crate::netfilter::Netfilter;
 use crate::packet::Packet;
 use crate::settings::{SettingError, Settings};
-use crate::socket::Event;
+use crate::socket::{Event, SocketId};
 use crate::stack::{Death, Stack, StackParts, Tapped, TimerOwner};
 use crate::tcp::Tcp;
 use crate::timer::Ticks;
@@ -65,6 +65,8 @@ pub struct Host {
     pub(crate) stack: Stack,
     pub(crate) tcp: Tcp,
     pub(crate) transport: Transport,
+    /// An empty list, for what is freed: see [`Host::run`].
+    freed: Vec<(SocketId, usize)>,
 }
 
 impl Host {
@@ -93,6 +95,7 @@ impl Host {
             }),
             tcp: Tcp::default(),
             transport: Transport::default(),
+            freed: Vec::new(),
         })
     }
 
@@ -209,11 +212,15 @@ impl Host {
             if self.stack.freed.is_empty() {
                 break;
             }
-            for (socket, bytes) in std::mem::take(&mut self.stack.freed) {
+            // The list itself is used again; what is freed meanwhile comes into the next turn.
+            let mut freed = std::mem::take(&mut self.freed);
+            std::mem::swap(&mut freed, &mut self.stack.freed);
+            for (socket, bytes) in freed.drain(..) {
                 if !self.tcp.handle_freed(&mut self.stack, socket, bytes) {
                     self.transport.handle_freed(&mut self.stack, socket, bytes);
                 }
             }
+            self.freed = freed;
         }
     }
 }

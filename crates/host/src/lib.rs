@@ -67,6 +67,7 @@ mod qdisc;
 mod settings;
 mod socket;
 mod sockets;
+mod spare;
 mod stack;
 mod tcp;
 mod timer;

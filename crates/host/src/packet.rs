@@ -10,6 +10,7 @@ use crate::conntrack::Tracking;
 use crate::device::DeviceId;
 use crate::journey::Journey;
 use crate::socket::SocketId;
+use crate::spare;
 
 /// Room for an Ethernet header in front of every network header, as the kernel reserves it.
 pub(crate) const LINK_HEADER: usize = 14;
@@ -36,9 +37,13 @@ pub struct Segmentation {
     pub segments: u16,
 }
 
-/// One packet. `data` begins with the link header, or the room for one; the network header stands at `LINK_HEADER`.
+/// One packet. It goes from hand to hand on its way, so it is no larger than a pointer.
 #[derive(Debug, Clone)]
-pub struct Packet {
+pub struct Packet(Box<Fields>);
+
+/// What there is of a packet. `data` begins with the link header, or the room for one; the network header stands at `LINK_HEADER`.
+#[derive(Debug, Clone)]
+pub struct Fields {
     /// Link header and everything behind it.
     pub(crate) data: Vec<u8>,
     /// The EtherType.
@@ -77,10 +82,35 @@ pub struct Packet {
     pub(crate) journey: Option<Box<Journey>>,
 }
 
+impl std::ops::Deref for Packet {
+    type Target = Fields;
+
+    #[inline]
+    fn deref(&self) -> &Fields {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Packet {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Fields {
+        &mut self.0
+    }
+}
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        spare::give_back(std::mem::take(&mut self.data));
+        if let Some(journey) = self.journey.take() {
+            spare::give_back_journey(journey);
+        }
+    }
+}
+
 impl Packet {
     /// A packet that this host makes, from its network header on.
     pub(crate) fn outgoing(version: IpVersion, network: &[u8], now: Timestamp) -> Self {
-        let mut data = Vec::with_capacity(LINK_HEADER + network.len());
+        let mut data = spare::bytes(LINK_HEADER + network.len());
         data.resize(LINK_HEADER, 0);
         data.extend_from_slice(network);
         Packet::from_data(data, ethertype(version), now)
@@ -88,7 +118,7 @@ impl Packet {
 
     /// The same of bytes that begin with room for the link header already.
     pub(crate) fn from_data(data: Vec<u8>, ethertype: u16, now: Timestamp) -> Self {
-        Packet {
+        Packet(Box::new(Fields {
             data,
             ethertype,
             packet_type: PacketType::Outgoing,
@@ -107,7 +137,7 @@ impl Packet {
             owner: None,
             time: now,
             journey: None,
-        }
+        }))
     }
 
     /// A frame as it comes off a wire, from the Ethernet header on; shorter ones are filled up with zeros.
@@ -162,7 +192,7 @@ impl Packet {
 
     /// Everything but the bytes, for what a packet is cut into.
     pub(crate) fn clone_without_data(&self) -> Self {
-        Packet {
+        Packet(Box::new(Fields {
             data: Vec::new(),
             ethertype: self.ethertype,
             packet_type: self.packet_type,
@@ -181,7 +211,7 @@ impl Packet {
             owner: self.owner,
             time: self.time,
             journey: self.journey.clone(),
-        }
+        }))
     }
 
     /// The frame as it stands, link header included.

@@ -17,6 +17,7 @@ use crate::netfilter::Netfilter;
 use crate::packet::Packet;
 use crate::settings::Settings;
 use crate::socket::{Event, SocketId};
+use crate::spare;
 use crate::timer::{Ticks, TimerQueue};
 
 /// Who waits for a deadline.
@@ -173,10 +174,7 @@ impl Stack {
     pub(crate) fn begin_journey(&mut self, packet: &mut Packet) {
         if self.journeys && packet.journey.is_none() {
             self.next_packet += 1;
-            packet.journey = Some(Box::new(Journey {
-                packet: self.next_packet,
-                steps: Vec::with_capacity(48),
-            }));
+            packet.journey = Some(spare::journey(self.next_packet));
         }
     }
 
@@ -222,7 +220,7 @@ impl Stack {
                 point,
                 reason,
                 bytes: packet.network().to_vec(),
-                journey: packet.journey,
+                journey: packet.journey.take(),
             });
         }
     }

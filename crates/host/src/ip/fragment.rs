@@ -94,13 +94,12 @@ fn unfragmentable(network: &[u8]) -> usize {
 }
 
 fn piece(packet: &Packet, data: Vec<u8>) -> Packet {
-    Packet {
-        data,
-        owner: None,
-        segmentation: None,
-        largest_fragment: 0,
-        ..packet.clone_without_data()
-    }
+    let mut piece = packet.clone_without_data();
+    piece.data = data;
+    piece.owner = None;
+    piece.segmentation = None;
+    piece.largest_fragment = 0;
+    piece
 }
 
 fn cut_ipv4(packet: &Packet, layout: &Layout) -> Vec<Packet> {

@@ -16,6 +16,7 @@ use crate::ip::route::{Route, RouteKey};
 use crate::ip::{Outgoing, version_of};
 use crate::packet::{LINK_HEADER, Packet, ethertype};
 use crate::socket::Errno;
+use crate::spare;
 use crate::stack::Stack;
 
 /// The longest IPv4 packet, and the longest payload of an IPv6 packet, in bytes.
@@ -105,7 +106,7 @@ impl Stack {
         if payload > longest {
             return Err(Errno::Emsgsize);
         }
-        let mut data = Vec::with_capacity(LINK_HEADER + header + payload);
+        let mut data = spare::bytes(LINK_HEADER + header + payload);
         data.resize(LINK_HEADER, 0);
         match (out.source, out.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {

@@ -8,6 +8,7 @@ use crate::device::DeviceId;
 use crate::drop_reason::DropReason;
 use crate::ip::bytes::{finish_ipv4_header, fold, ones_sum, put, u16_at, u32_at};
 use crate::packet::{ChecksumState, LINK_HEADER, Packet};
+use crate::spare;
 use crate::stack::Stack;
 
 /// Where a TCP or UDP packet's parts are, counted from the network header on.
@@ -155,28 +156,23 @@ const TCP: u8 = 6;
 fn segments_of(mut packet: Packet, layout: Layout, size: usize) -> Vec<Packet> {
     packet.owner = None;
     packet.segmentation = None;
-    let whole = packet.network();
-    let headers = whole.get(..layout.payload).unwrap_or_default().to_vec();
+    let whole = std::mem::take(&mut packet.data);
+    let headers = whole
+        .get(..LINK_HEADER + layout.payload)
+        .unwrap_or_default();
     let payload = whole
-        .get(layout.payload..layout.end)
-        .unwrap_or_default()
-        .to_vec();
+        .get(LINK_HEADER + layout.payload..LINK_HEADER + layout.end)
+        .unwrap_or_default();
     let count = payload.len().div_ceil(size).max(1);
     let partial = packet.checksum == ChecksumState::Partial;
-    let link_header: Vec<u8> = packet
-        .data
-        .drain(..LINK_HEADER.min(packet.data.len()))
-        .collect();
-    packet.data.clear();
-    (0..count)
+    let segments = (0..count)
         .map(|number| {
             let from = number * size;
             let part = payload
                 .get(from..payload.len().min(from + size))
                 .unwrap_or_default();
-            let mut data = Vec::with_capacity(LINK_HEADER + headers.len() + part.len());
-            data.extend_from_slice(&link_header);
-            data.extend_from_slice(&headers);
+            let mut data = spare::bytes(headers.len() + part.len());
+            data.extend_from_slice(headers);
             data.extend_from_slice(part);
             let mut segment = packet.clone();
             segment.data = data;
@@ -193,7 +189,9 @@ fn segments_of(mut packet: Packet, layout: Layout, size: usize) -> Vec<Packet> {
             }
             segment
         })
-        .collect()
+        .collect();
+    spare::give_back(whole);
+    segments
 }
 
 /// What differs between the segments: length, identification, sequence number, flags, and the sums.

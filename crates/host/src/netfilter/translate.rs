@@ -101,10 +101,11 @@ impl Stack {
                     let Some(choice) = self.choice(hook, &nat, packet) else {
                         return Verdict::Drop;
                     };
+                    let out_device = packet.out_device;
                     if nat.kind == NatKind::Masquerade
                         && let Tracking::Apart { connection, .. } = &mut packet.tracking
                     {
-                        connection.masquerade = packet.out_device;
+                        connection.masquerade = out_device;
                     }
                     self.settle_connection(what, &choice, packet);
                     return Verdict::Accept;

@@ -16,6 +16,7 @@ use super::sack_list::SackList;
 use super::segment::{OVERHEAD, after, distance};
 use crate::counters::TcpExtCounter;
 use crate::drop_reason::DropReason;
+use crate::spare;
 
 /// How many page fragments one `sk_buff` takes (`MAX_SKB_FRAGS`).
 pub(super) const MAX_FRAGMENTS: u8 = 17;
@@ -336,6 +337,9 @@ impl ReceiveBuffer {
     /// Puts bytes behind what is in order (`tcp_queue_rcv`, `tcp_rcv_nxt_update`): onto the last `sk_buff` where they fit it
     /// (`tcp_try_coalesce`).
     pub(super) fn accept(&mut self, context: &mut Context<'_>, new: &[u8], piece: &Piece) {
+        if self.bytes.capacity() == 0 && new.len() > KEPT_EMPTY {
+            self.bytes = spare::ring(new.len());
+        }
         self.bytes.extend(new);
         let start = self.rcv_nxt;
         let more = distance(start, piece.end_seq);
@@ -438,8 +442,8 @@ impl ReceiveBuffer {
             self.rmem_alloc = self.rmem_alloc.saturating_sub(chunk.truesize);
             self.chunks.pop_front();
         }
-        if self.bytes.is_empty() && self.bytes.capacity() > KEPT_EMPTY {
-            self.bytes = VecDeque::new();
+        if self.bytes.capacity() > KEPT_EMPTY {
+            spare::give_back_ring(&mut self.bytes);
         }
         if self.chunks.is_empty() && self.chunks.capacity() > 8 {
             self.chunks = VecDeque::new();

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use transect_packet::{SequenceNumber, TcpFlags};
 
 use super::segment::{OVERHEAD, Segment, after, distance};
+use crate::spare;
 
 /// How far a write got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +97,9 @@ impl SendBuffer {
         let room = usize::try_from(goal.saturating_sub(tail.len())).unwrap_or(usize::MAX);
         let taken = data.get(..room).unwrap_or(data);
         let length = u32::try_from(taken.len()).unwrap_or(u32::MAX);
+        if self.bytes.capacity() == 0 && taken.len() > KEPT_EMPTY {
+            self.bytes = spare::ring(taken.len());
+        }
         self.bytes.extend(taken);
         tail.flags &= !TcpFlags::PSH;
         tail.end_seq = tail.end_seq + length;
@@ -244,8 +248,8 @@ impl SendBuffer {
         self.bytes.drain(..acked);
         self.base = self.base + u32::try_from(acked).unwrap_or(0);
         self.wmem_queued = self.wmem_queued.saturating_sub(freed);
-        if self.bytes.is_empty() && self.bytes.capacity() > KEPT_EMPTY {
-            self.bytes = VecDeque::new();
+        if self.bytes.capacity() > KEPT_EMPTY {
+            spare::give_back_ring(&mut self.bytes);
         }
     }
 
