@@ -5,6 +5,7 @@
 mod generate;
 mod host;
 mod measure;
+mod model;
 mod table;
 
 use std::fs::File;
@@ -53,6 +54,10 @@ enum Part {
     Collect,
     /// Only measures `lab run --all`.
     Lab,
+    /// Only measures the model host, beside smoltcp.
+    Host,
+    #[command(flatten)]
+    Task(model::Task),
 }
 
 /// One file to measure on.
@@ -118,6 +123,7 @@ fn main() -> Result<()> {
             host::take_readings();
             return Ok(());
         }
+        Some(Part::Task(task)) => return model::run(task),
         _ => {}
     }
     let own = std::env::current_exe().context("finding this program")?;
@@ -142,6 +148,10 @@ fn main() -> Result<()> {
     }
     if wanted(&Part::Lab) {
         requirements.push(host::laboratory(&transect));
+    }
+    if wanted(&Part::Host) {
+        let Arguments { quick, rounds, .. } = arguments;
+        requirements.extend(model::measure_all(&own, &transect, quick, rounds));
     }
     print!("## Requirements\n\n{}", table::summary(&requirements));
     Ok(())
