@@ -303,6 +303,29 @@ FAILED  a.pkt:2: expected TCP flags: letters of `FSRP.UEWA`, a digit for ACE, or
 }
 
 #[test]
+fn a_packet_that_is_not_as_expected_is_shown_beside_the_script() {
+    let script = "\
+0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
++0 bind(3, ..., ...) = 0
++0 listen(3, 1) = 0
++.1 < S 0:0(0) win 1000 <mss 1000>
++0 > S. 0:0(0) ack 1 win 1 <mss 1460>
+";
+    let (status, text) = drilled(&[], &[("a.pkt", script)]);
+    assert_eq!(status, Some(1));
+    snapbox::assert_data_eq!(
+        text,
+        str![[r#"
+FAILED  a.pkt:5: the window: expected 1, got 64240 (at [..] s)
+  script packet: [..] > S. 0:0(0) ack 1 win 1 <mss 1460>
+  actual packet: [..] > S. 0:0(0) ack 1 win 64240 <mss 1460>
+0 of 1 passed in the model world
+
+"#]]
+    );
+}
+
+#[test]
 fn drills_as_json_are_as_published() {
     let scripts = [
         ("a.pkt", "--dry_run\n--speed=1\n0 close(3) = 0\n"),
