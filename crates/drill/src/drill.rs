@@ -9,7 +9,7 @@ use crate::parse::{self, Defines, ParseError};
 use crate::report::{ScriptFailure, ScriptResult};
 use crate::run::{Failure, Runner};
 use crate::script::{Script, ScriptOption};
-use crate::world::{KernelWorld, ModelWorld, World, WorldError};
+use crate::world::{Journal, KernelWorld, ModelWorld, World, WorldError};
 
 /// Where scripts run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -123,6 +123,21 @@ pub fn run_script(path: &Path, with: &DrillOptions) -> ScriptResult {
         }),
         notes,
     }
+}
+
+/// Everything that happened when a script ran in the model world: packets byte by byte, system calls and what they came to, values
+/// of `TCP_INFO`, with times in nanoseconds. The same script gives the same journal.
+///
+/// # Errors
+/// A script that cannot be read, or that fails; in words.
+pub fn journal(path: &Path, with: &DrillOptions) -> Result<Vec<String>, String> {
+    let mut notes = Vec::new();
+    let in_words = |failure: Failure| format!("line {}: {}", failure.line, failure.message);
+    let prepared = prepare(path, with, &mut notes).map_err(in_words)?;
+    let mut world = ModelWorld::new(&prepared.options).map_err(|error| error.to_string())?;
+    let mut journal = Journal::new(&mut world);
+    run_in(&prepared, &mut journal, &mut notes).map_err(in_words)?;
+    Ok(journal.lines)
 }
 
 /// Names that scripts write without defining them: the runners of the public suites do, by IP version and addresses. What the

@@ -24,7 +24,7 @@ mod tcp_info;
 mod wire;
 mod world;
 
-pub use drill::{DrillOptions, FindError, WorldKind, find_scripts, run_script};
+pub use drill::{DrillOptions, FindError, WorldKind, find_scripts, journal, run_script};
 pub use options::{IpVersion, Options};
 pub use parse::{Defines, ParseError};
 pub use report::{DRILL_SCHEMA, DrillReport, ScriptFailure, ScriptResult};

@@ -1,5 +1,6 @@
 //! Where a script runs.
 
+mod journal;
 mod kernel;
 mod model;
 mod shell;
@@ -7,6 +8,7 @@ mod shell;
 use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use journal::Journal;
 pub(crate) use kernel::KernelWorld;
 pub(crate) use model::ModelWorld;
 
