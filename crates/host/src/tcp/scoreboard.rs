@@ -238,11 +238,9 @@ impl Scoreboard {
             self.retransmit_hint = None;
         }
         if self.segments.is_empty() {
-            self.by_time.clear();
-            if self.segments.capacity() > 64 {
-                self.segments = VecDeque::new();
-                self.by_time = VecDeque::new();
-            }
+            // An idle connection keeps nothing: there may be very many of them.
+            self.segments = VecDeque::new();
+            self.by_time = VecDeque::new();
         }
         Some(segment)
     }

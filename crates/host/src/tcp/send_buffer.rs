@@ -213,7 +213,7 @@ impl SendBuffer {
     /// Takes the head off, to be given to `Sender::sent` when it is handed to IP.
     pub(crate) fn take_head(&mut self) -> Option<Segment> {
         let head = self.unsent.pop_front();
-        if self.unsent.is_empty() && self.unsent.capacity() > 8 {
+        if self.unsent.is_empty() {
             self.unsent = VecDeque::new();
         }
         head
