@@ -17,6 +17,7 @@ mod udp;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
+use hashbrown::HashMap;
 use transect_config::IpVersion;
 use transect_packet::protocol;
 
@@ -87,7 +88,8 @@ struct Socket {
 /// Sockets other than TCP's.
 #[derive(Debug, Default)]
 pub(crate) struct Transport {
-    sockets: BTreeMap<SocketId, Socket>,
+    /// Never walked through in this order.
+    sockets: HashMap<SocketId, Socket>,
     /// By protocol and port (raw: 0), the newest first.
     ports: BTreeMap<(u8, u16), Vec<SocketId>>,
 }

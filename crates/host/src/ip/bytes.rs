@@ -65,11 +65,12 @@ pub(crate) fn ones_sum(start: u32, bytes: &[u8]) -> u32 {
     for word in &mut words {
         sum += u64::from(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
     }
-    let mut last = [0; 4];
-    for (place, byte) in last.iter_mut().zip(words.remainder()) {
-        *place = *byte;
-    }
-    sum += u64::from(u32::from_ne_bytes(last));
+    sum += u64::from(u32::from_ne_bytes(match *words.remainder() {
+        [] => [0; 4],
+        [a] => [a, 0, 0, 0],
+        [a, b] => [a, b, 0, 0],
+        [a, b, c, ..] => [a, b, c, 0],
+    }));
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

@@ -136,6 +136,9 @@ struct PathMtu {
 pub(crate) struct Routes {
     output: HashMap<(RouteKey, bool), Result<Route, Errno>>,
     input: HashMap<InputKey, InputRoute>,
+    /// What was looked up last in either direction: packets come in rows.
+    last_output: Option<((RouteKey, bool), Result<Route, Errno>)>,
+    last_input: Option<(InputKey, InputRoute)>,
     path_mtus: BTreeMap<IpAddr, PathMtu>,
     generation: u64,
 }
@@ -144,6 +147,8 @@ impl Routes {
     pub(crate) fn forget(&mut self) {
         self.output.clear();
         self.input.clear();
+        self.last_output = None;
+        self.last_input = None;
         self.generation += 1;
     }
 }
@@ -157,21 +162,11 @@ impl Stack {
 
     /// The same; with `any_source` the source need not be this host's (`FLOWI_FLAG_ANYSRC`).
     pub(crate) fn route_from(&mut self, key: &RouteKey, any_source: bool) -> Result<Route, Errno> {
-        let found = match self.ip.routes.output.get(&(*key, any_source)) {
-            Some(found) => *found,
-            None => {
-                let found = self.look_up(key, any_source);
-                let slow = &mut self.ip.statistics.out_slow_tot;
-                *slow = slow.wrapping_add(1);
-                let routes = &mut self.ip.routes.output;
-                if routes.len() >= MOST_ROUTES {
-                    routes.clear();
-                }
-                routes.insert((*key, any_source), found);
-                found
-            }
+        let asked = (*key, any_source);
+        let mut route = match &self.ip.routes.last_output {
+            Some((known, found)) if *known == asked => (*found)?,
+            _ => self.known_route(asked)?,
         };
-        let mut route = found?;
         route.generation = self.ip.routes.generation;
         if let Some(known) = self.ip.routes.path_mtus.get(&route.destination)
             && known.expires > self.now
@@ -181,6 +176,26 @@ impl Stack {
             route.expires = Some(known.expires);
         }
         Ok(route)
+    }
+
+    /// Of the routes that were looked up before, or looked up now.
+    fn known_route(&mut self, asked: (RouteKey, bool)) -> Result<Route, Errno> {
+        let found = match self.ip.routes.output.get(&asked) {
+            Some(found) => *found,
+            None => {
+                let found = self.look_up(&asked.0, asked.1);
+                let slow = &mut self.ip.statistics.out_slow_tot;
+                *slow = slow.wrapping_add(1);
+                let routes = &mut self.ip.routes.output;
+                if routes.len() >= MOST_ROUTES {
+                    routes.clear();
+                }
+                routes.insert(asked, found);
+                found
+            }
+        };
+        self.ip.routes.last_output = Some((asked, found));
+        found
     }
 
     /// Whether a route that somebody kept still holds (`dst_check`).
@@ -248,7 +263,13 @@ impl Stack {
 
     /// What becomes of a packet that arrives (`ip_route_input_noref`, `ip6_route_input`).
     pub(crate) fn route_input(&mut self, key: &InputKey) -> InputRoute {
+        if let Some((known, found)) = &self.ip.routes.last_input
+            && known == key
+        {
+            return *found;
+        }
         if let Some(found) = self.ip.routes.input.get(key) {
+            self.ip.routes.last_input = Some((*key, *found));
             return *found;
         }
         let found = self.look_up_input(key);

@@ -92,8 +92,8 @@ impl Transport {
             stack.pass(&mut packet, Point::AppReceive);
             let bytes = packet.network().get(datagram.start..).unwrap_or_default();
             let length = bytes.len().min(buffer.len());
-            for (place, byte) in buffer.iter_mut().zip(bytes) {
-                *place = *byte;
+            if let (Some(room), Some(bytes)) = (buffer.get_mut(..length), bytes.get(..length)) {
+                room.copy_from_slice(bytes);
             }
             return Ok((length, datagram.from));
         }

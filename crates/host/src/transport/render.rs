@@ -5,17 +5,20 @@ use std::net::IpAddr;
 
 use transect_config::IpVersion;
 
-use crate::socket::{SocketAddress, SocketKind};
+use crate::socket::{SocketAddress, SocketId, SocketKind};
 use crate::stack::Stack;
 use crate::transport::{Socket, Transport};
 
 impl Transport {
     /// One line for each raw, UDP and ping socket.
     pub(crate) fn render(&self, stack: &Stack) -> Vec<String> {
-        let mut lines: Vec<(u8, String)> = self
+        let mut lines: Vec<((u8, SocketId), String)> = self
             .sockets
             .values()
-            .filter_map(|socket| line(socket, stack))
+            .filter_map(|socket| {
+                let (order, line) = line(socket, stack)?;
+                Some(((order, socket.id), line))
+            })
             .collect();
         // Raw sockets first, as `ss` asks for them.
         lines.sort_by_key(|(order, _)| *order);
