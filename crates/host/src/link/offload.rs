@@ -6,8 +6,10 @@ use transect_path::Point;
 
 use crate::device::DeviceId;
 use crate::drop_reason::DropReason;
-use crate::ip::bytes::{finish_ipv4_header, fold, ones_sum, put, u16_at, u32_at};
-use crate::packet::{ChecksumState, LINK_HEADER, Packet};
+use crate::ip::bytes::{
+    IPV4_HEADER, finish_ipv4_header, fold, ipv4_header_length, ones_sum, put, u16_at, u32_at,
+};
+use crate::packet::{ChecksumState, ETHERTYPE_IPV4, LINK_HEADER, Packet};
 use crate::spare;
 use crate::stack::Stack;
 
@@ -29,6 +31,39 @@ pub(super) struct Layout {
 impl Layout {
     /// Reads the headers; nothing where they are damaged, of another protocol, or a fragment's.
     pub(super) fn of(packet: &Packet) -> Option<Self> {
+        Self::of_plain(packet).or_else(|| Self::of_any(packet))
+    }
+
+    /// TCP over IPv4, whole and in order, as nearly every packet is that asks.
+    #[inline]
+    fn of_plain(packet: &Packet) -> Option<Self> {
+        let network = packet.network();
+        let transport = ipv4_header_length(network);
+        let end = usize::from(u16_at(network, 2));
+        let first = *network.first()?;
+        let whole = u16_at(network, 6) & 0x3fff == 0 && end <= network.len();
+        if packet.ethertype != ETHERTYPE_IPV4
+            || first >> 4 != 4
+            || transport < IPV4_HEADER
+            || !whole
+            || *network.get(9)? != TCP
+        {
+            return None;
+        }
+        let header = usize::from(*network.get(transport + 12)? >> 4) * 4;
+        let payload = transport + header;
+        (header >= 20 && payload <= end).then_some(Layout {
+            v6: false,
+            protocol: TCP,
+            transport,
+            payload,
+            end,
+            checksum: transport + 16,
+        })
+    }
+
+    /// Whatever else there is.
+    fn of_any(packet: &Packet) -> Option<Self> {
         let dissection = packet.dissect();
         let Network::Ip(ip) = &dissection.network else {
             return None;
