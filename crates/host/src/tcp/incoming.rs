@@ -6,6 +6,7 @@ use crate::ip::Received;
 use crate::ip::bytes::{u16_at, u32_at};
 use crate::packet::{LINK_HEADER, Packet};
 use crate::socket::SocketAddress;
+use crate::transport::memory::{self, Written};
 
 /// Bytes of a TCP header without options.
 pub(super) const HEADER: usize = 20;
@@ -41,10 +42,10 @@ pub(super) struct Incoming {
     pub(super) gso_size: u16,
     /// How many segments it stands for; at least 1.
     pub(super) segments: u16,
-    /// `skb->truesize`: what the sender's own allocation cost, as it crosses a veth.
+    /// `skb->truesize`: what the sender's own allocation cost, as it crosses a veth; else that of the device.
     pub(super) truesize: u32,
-    /// All of it lies in the head of its `sk_buff`, which joins no other one (`skb_head_is_locked`).
-    pub(super) linear: bool,
+    /// The memory of what came from a TUN device.
+    pub(super) written: Option<Written>,
 }
 
 /// Why a header cannot be read.
@@ -100,14 +101,15 @@ impl Incoming {
             gso_size: packet.segmentation.map_or(0, |gso| gso.size),
             segments: packet.segmentation.map_or(1, |gso| gso.segments.max(1)),
             truesize: super::segment::OVERHEAD.saturating_add(length),
-            linear: false,
+            written: None,
         })
     }
 
     /// It came by a TUN device: what it costs is another matter.
     pub(super) fn came_by_tun(&mut self, packet: &Packet) {
-        self.truesize = crate::transport::memory::written_truesize(packet.len());
-        self.linear = true;
+        let written = memory::written(packet.len());
+        self.truesize = written.truesize;
+        self.written = Some(written);
     }
 
     /// The payload.

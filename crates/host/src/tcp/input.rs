@@ -302,10 +302,10 @@ impl Connection {
             psh: segment.flags.psh(),
             header_length: u32::try_from(segment.header_length).unwrap_or(u32::MAX),
             truesize: segment.truesize,
-            linear: segment.linear,
             gso_size: segment.gso_size,
             segments: segment.segments,
             shared_until: self.shared_until(stack),
+            written: segment.written,
             echo: self.echo(segment),
         };
         let queued = self.receive.queue(&mut Context::of(stack), &arrived);

@@ -4,8 +4,8 @@
 use transect_packet::SequenceNumber;
 
 use super::clock::Context;
-use super::receive_buffer::{Arrived, MAX_FRAGMENTS, Queued, ReceiveBuffer, Shared};
-use super::segment::{OVERHEAD, after, distance, earlier};
+use super::receive_buffer::{Arrived, Queued, ReceiveBuffer, Shared, joining};
+use super::segment::{after, distance, earlier};
 use crate::counters::TcpExtCounter;
 use crate::drop_reason::DropReason;
 
@@ -16,6 +16,10 @@ pub(super) struct Piece {
     pub(super) end_seq: SequenceNumber,
     pub(super) fin: bool,
     pub(super) truesize: u32,
+    /// Its bytes cannot be passed on to another `sk_buff`.
+    pub(super) linear: bool,
+    /// Bytes that fit behind them.
+    pub(super) room: u32,
     pub(super) fragments: u8,
     pub(super) shared: Option<Shared>,
     data: Vec<u8>,
@@ -29,6 +33,8 @@ impl Piece {
             end_seq: arrived.end_seq(),
             fin: arrived.fin,
             truesize: arrived.truesize,
+            linear: arrived.written.is_some(),
+            room: arrived.written.map_or(0, |memory| memory.room),
             fragments: arrived.fragments(),
             shared: Shared::of(arrived),
             data: Vec::new(),
@@ -129,26 +135,23 @@ impl ReceiveBuffer {
 
     /// Puts it onto the piece that ends where it begins (`tcp_ooo_try_coalesce`).
     fn join(&mut self, context: &mut Context<'_>, key: u64, arrived: &Arrived<'_>) -> bool {
-        let (payload, fragments) = (
-            arrived.truesize.saturating_sub(OVERHEAD),
-            arrived.fragments(),
-        );
+        let new = Piece::of(arrived);
         let Some(piece) = self.pieces.get_mut(&key) else {
             return false;
         };
         // What lies behind a gap is not acknowledged.
-        if piece.fin
-            || piece.shared.is_some()
-            || piece.fragments.saturating_add(fragments) > MAX_FRAGMENTS
-        {
+        if piece.fin || piece.shared.is_some() {
             return false;
         }
+        let held = (&mut piece.room, &mut piece.fragments);
+        let Some(cost) = joining(held, &new, arrived.length()) else {
+            return false;
+        };
         piece.data.extend_from_slice(arrived.payload);
         piece.end_seq = arrived.end_seq();
         piece.fin = arrived.fin;
-        piece.fragments += fragments;
-        piece.truesize = piece.truesize.saturating_add(payload);
-        self.rmem_alloc = self.rmem_alloc.saturating_add(payload);
+        piece.truesize = piece.truesize.saturating_add(cost);
+        self.rmem_alloc = self.rmem_alloc.saturating_add(cost);
         context
             .counters
             .tcp_ext

@@ -17,6 +17,7 @@ use super::segment::{OVERHEAD, after, distance};
 use crate::counters::TcpExtCounter;
 use crate::drop_reason::DropReason;
 use crate::spare;
+use crate::transport::memory::Written;
 
 /// How many page fragments one `sk_buff` takes (`MAX_SKB_FRAGS`).
 pub(super) const MAX_FRAGMENTS: u8 = 17;
@@ -42,8 +43,6 @@ pub(crate) struct Arrived<'a> {
     pub(crate) header_length: u32,
     /// What the packet costs in the buffer (`truesize`), in bytes.
     pub(crate) truesize: u32,
-    /// All of it lies in the head of its `sk_buff`, which joins no other one (`skb_head_is_locked`).
-    pub(crate) linear: bool,
     /// Payload bytes of each wire segment where GRO merged several, else 0 (`gso_size`).
     pub(crate) gso_size: u16,
     /// How many wire segments those are, at least 1 (`gso_segs`).
@@ -51,6 +50,8 @@ pub(crate) struct Arrived<'a> {
     /// Until when its payload is the sender's own memory as well, about: nothing can be put behind it (`skb_cloned`). Nothing: it
     /// is this host's alone.
     pub(crate) shared_until: Option<Timestamp>,
+    /// Its memory, where it came from a TUN device; else its payload lies in pages of the sender's.
+    pub(crate) written: Option<Written>,
     /// The timestamp that it echoes, without the connection's offset, in milliseconds; nothing where there is none (`rcv_tsecr`).
     pub(crate) echo: Option<u32>,
 }
@@ -68,9 +69,8 @@ impl Arrived<'_> {
 
     /// Page fragments that its payload lies in, roughly.
     pub(super) fn fragments(&self) -> u8 {
-        // As many as there may be: then it joins nothing.
-        if self.linear {
-            return MAX_FRAGMENTS;
+        if self.written.is_some() {
+            return 0;
         }
         u8::try_from(self.length().div_ceil(FRAGMENT).max(1)).unwrap_or(MAX_FRAGMENTS)
     }
@@ -122,9 +122,31 @@ pub(crate) struct Queued {
 struct Chunk {
     end_seq: SequenceNumber,
     truesize: u32,
+    room: u32,
     fragments: u8,
     fin: bool,
     shared: Option<Shared>,
+}
+
+/// What it costs to put a segment's bytes onto the `sk_buff` before it; nothing where that cannot be (`skb_try_coalesce`).
+/// `room` and `fragments` are those of the one before.
+pub(super) fn joining(
+    (room, fragments): (&mut u32, &mut u8),
+    piece: &Piece,
+    length: u32,
+) -> Option<u32> {
+    if length <= *room {
+        // They are copied.
+        *room -= length;
+        return Some(0);
+    }
+    let together = fragments.saturating_add(piece.fragments);
+    if piece.linear || together > MAX_FRAGMENTS {
+        return None;
+    }
+    *room = 0;
+    *fragments = together;
+    Some(piece.truesize.saturating_sub(OVERHEAD))
 }
 
 /// The sender holds the same memory until it knows that it was received: a veth hands over what is in the sender's
@@ -350,14 +372,13 @@ impl ReceiveBuffer {
             && last.end_seq == piece.seq
             && !last.fin
             && !last.shared.is_some_and(|shared| shared.holds(now, told))
-            && last.fragments.saturating_add(piece.fragments) <= MAX_FRAGMENTS
+            && let length = u32::try_from(new.len()).unwrap_or(u32::MAX)
+            && let Some(cost) = joining((&mut last.room, &mut last.fragments), piece, length)
         {
             last.end_seq = piece.end_seq;
             last.fin = piece.fin;
-            last.fragments += piece.fragments;
-            let payload = piece.truesize.saturating_sub(OVERHEAD);
-            last.truesize = last.truesize.saturating_add(payload);
-            self.rmem_alloc = self.rmem_alloc.saturating_add(payload);
+            last.truesize = last.truesize.saturating_add(cost);
+            self.rmem_alloc = self.rmem_alloc.saturating_add(cost);
             context
                 .counters
                 .tcp_ext
@@ -368,6 +389,7 @@ impl ReceiveBuffer {
         self.chunks.push_back(Chunk {
             end_seq: piece.end_seq,
             truesize: piece.truesize,
+            room: piece.room,
             fragments: piece.fragments,
             fin: piece.fin,
             shared: piece.shared,

@@ -323,7 +323,7 @@ impl ReceiveBuffer {
         }
         let length = arrived.length();
         let mut truesize = arrived.truesize;
-        if headless && truesize >= OVERHEAD.saturating_add(length) {
+        if headless && arrived.written.is_none() && truesize >= OVERHEAD.saturating_add(length) {
             truesize -= OVERHEAD;
         }
         let mut more = if self.window_of(truesize) <= length {

@@ -32,28 +32,57 @@ pub(crate) fn truesize(length: usize, version: IpVersion) -> u64 {
     }
 }
 
-/// What a packet that a program wrote to a TUN device costs, by its length (`tun_alloc_skb`): all of it lies in the head, as far as
-/// a page goes.
-pub(crate) fn written_truesize(length: usize) -> u32 {
-    /// `tun->align`, NET_SKB_PAD.
-    const ROOM: u64 = 64;
-    const CACHE_LINE: u64 = 64;
-    const PAGE: u64 = 4096;
+/// In front of what a program writes to a TUN device (`tun->align`, `NET_SKB_PAD`).
+const PAD: u64 = 64;
+const PAGE: u64 = 4096;
+
+/// The memory of a packet that a program has written to a TUN device: its bytes lie in the head, as far as a page goes, and can
+/// only be copied behind another packet's (`tun_alloc_skb`, `skb_head_is_locked`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// What it costs (`skb->truesize`).
+    pub(crate) truesize: u32,
+    /// Bytes that there is room for behind them (`skb_tailroom`).
+    pub(crate) room: u32,
+}
+
+/// … of a length from the network header on.
+pub(crate) fn written(length: usize) -> Written {
     let length = length as u64;
-    let head = if ROOM + length < PAGE {
-        length
-    } else {
-        PAGE - ROOM - SHARED_INFO
+    let head = match PAD + length < PAGE {
+        true => length,
+        false => PAGE - PAD - SHARED_INFO,
     };
-    let needed = (ROOM + head).next_multiple_of(CACHE_LINE) + SHARED_INFO;
-    let bucket = BUCKETS.iter().find(|bucket| needed <= **bucket);
+    let needed = (PAD + head).next_multiple_of(64) + SHARED_INFO;
+    let bucket = BUCKETS.into_iter().find(|bucket| needed <= *bucket);
+    let bucket = bucket.unwrap_or(needed);
     let pages = (length - head).next_multiple_of(PAGE);
-    u32::try_from(SKB + bucket.copied().unwrap_or(needed) + pages).unwrap_or(u32::MAX)
+    let room = bucket - SHARED_INFO - PAD - head;
+    Written {
+        truesize: u32::try_from(SKB + bucket + pages).unwrap_or(u32::MAX),
+        room: u32::try_from(room).unwrap_or(0),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_to_a_tun_device_costs_what_was_measured() {
+        for (length, truesize, room) in [
+            (40, 832, 152),
+            (140, 832, 52),
+            (193, 1280, 447),
+            (340, 1280, 300),
+            (1040, 2304, 624),
+            (4031, 8448, 3777),
+            (4032, 4352 + 4096, 0),
+            (10_040, 12_544, 0),
+        ] {
+            assert_eq!(written(length), Written { truesize, room }, "{length} bytes");
+        }
+    }
 
     #[test]
     fn datagrams_cost_what_was_measured() {

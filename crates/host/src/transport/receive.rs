@@ -11,7 +11,7 @@ use crate::ip::bytes::{addresses, fold, ones_sum, pseudo_header};
 use crate::packet::Packet;
 use crate::socket::{Errno, Event, SocketAddress, SocketId, SocketKind};
 use crate::stack::Stack;
-use crate::transport::memory::truesize;
+use crate::transport::memory::{truesize, written};
 use crate::transport::{Datagram, Socket, Transport};
 
 /// What a socket's queue may hold, whatever its buffer: small datagrams could be millions.
@@ -36,7 +36,10 @@ impl Socket {
             unverified,
         } = arrival;
         let version = packet.version().unwrap_or(self.version);
-        let cost = truesize(packet.len(), version);
+        let cost = match packet.in_device {
+            Some(device) if stack.is_tun(device) => u64::from(written(packet.len()).truesize),
+            _ => truesize(packet.len(), version),
+        };
         let buffer = u64::from(self.receive_buffer);
         stack.enter(&mut packet, Point::ReceiveBuffer);
         let full = match self.kind {

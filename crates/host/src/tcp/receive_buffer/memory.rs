@@ -81,6 +81,7 @@ impl ReceiveBuffer {
             self.chunks.push_back(Chunk {
                 end_seq,
                 truesize: each,
+                room: 0,
                 fragments: 1,
                 fin: fin && left <= payload,
                 shared: None,

@@ -26,10 +26,10 @@ fn segment(from: u32, data: &[u8]) -> Arrived<'_> {
         psh: false,
         header_length: 32,
         truesize: OVERHEAD + data.len() as u32,
-        linear: false,
         gso_size: 0,
         segments: 1,
         shared_until: None,
+        written: None,
         echo: None,
     }
 }
