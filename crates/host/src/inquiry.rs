@@ -51,6 +51,8 @@ pub enum OptionName {
     MtuDiscover,
     /// `IP_MTU`, `IPV6_MTU`: what the route to the peer takes.
     Mtu,
+    ReceiveErrors,
+    ReceiveLowWatermark,
     NoDelay,
     Cork,
     MaxSegment,

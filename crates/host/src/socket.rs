@@ -145,6 +145,10 @@ pub enum SocketOption {
     MinTtl(u8),
     /// `IP_MTU_DISCOVER`: 0 dont, 1 want, 2 do, 3 probe.
     MtuDiscover(u8),
+    /// `IP_RECVERR`, `IPV6_RECVERR`: what ICMP tells is an error at once, for unconnected sockets, too.
+    ReceiveErrors(bool),
+    /// `SO_RCVLOWAT` in bytes: how much must be there for the socket to be readable.
+    ReceiveLowWatermark(u32),
     /// `TCP_NODELAY`.
     NoDelay(bool),
     /// `TCP_CORK`.

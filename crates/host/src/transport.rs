@@ -67,6 +67,8 @@ struct Socket {
     drops: u64,
     queue: VecDeque<Datagram>,
     error: Option<Errno>,
+    /// `IP_RECVERR`
+    receive_errors: bool,
     /// `SO_ATTACH_FILTER`: whether it accepts.
     filter: Option<bool>,
     reuse: bool,
@@ -113,6 +115,7 @@ impl Socket {
             drops: 0,
             queue: VecDeque::new(),
             error: None,
+            receive_errors: false,
             filter: None,
             reuse: false,
             broadcast: false,
@@ -258,6 +261,7 @@ impl Transport {
             SocketOption::MinTtl(ttl) => socket.min_ttl = *ttl,
             SocketOption::MtuDiscover(mode) if *mode <= 5 => socket.discover = *mode,
             SocketOption::MtuDiscover(_) => return Err(Errno::Einval),
+            SocketOption::ReceiveErrors(on) => socket.receive_errors = *on,
             SocketOption::V6Only(on) if socket.port == 0 => socket.v6_only = *on,
             SocketOption::V6Only(_) => return Err(Errno::Einval),
             SocketOption::Broadcast(on) => socket.broadcast = *on,

@@ -170,6 +170,9 @@ impl Connection {
                 let opening = matches!(self.state, SocketState::SynSent | SocketState::SynRecv);
                 if opening && !held {
                     self.done_with_error(stack, errno);
+                } else if self.options.receive_errors && !held {
+                    self.error = Some(errno);
+                    stack.events.push_back(Event::Failed(self.id));
                 } else {
                     // Told only when time runs out: a route may come back.
                     self.soft_error = Some(errno);

@@ -196,6 +196,8 @@ fn kept(options: &SocketOptions, stack: &Stack, name: OptionName) -> OptionValue
         OptionName::Tos => u32::from(options.tos).into(),
         OptionName::MinTtl => u32::from(options.min_ttl).into(),
         OptionName::MtuDiscover => u32::from(options.mtu_discover).into(),
+        OptionName::ReceiveErrors => options.receive_errors.into(),
+        OptionName::ReceiveLowWatermark => options.receive_low_watermark.into(),
         OptionName::NoDelay => options.no_delay.into(),
         OptionName::Cork => options.cork.into(),
         OptionName::MaxSegment => options.max_segment.map_or(MSS_DEFAULT, u32::from).into(),
@@ -225,6 +227,13 @@ fn kept(options: &SocketOptions, stack: &Stack, name: OptionName) -> OptionValue
 }
 
 impl Connection {
+    /// As much as the program asked for with SO_RCVLOWAT, or as much as can come (`tcp_stream_is_readable`).
+    pub(super) fn has_enough_to_read(&self) -> bool {
+        let readable = u32::try_from(self.receive.readable()).unwrap_or(u32::MAX);
+        let full = self.receive.receive_window() <= self.receive.rcv_mss;
+        readable > 0 && (readable >= self.options.receive_low_watermark || full)
+    }
+
     fn readiness(&mut self, stack: &Stack) -> Readiness {
         let ended = self.shut_read || self.fin_received;
         let mut readiness = Readiness {
@@ -237,7 +246,7 @@ impl Connection {
         if matches!(self.state, SocketState::SynSent | SocketState::SynRecv) {
             return readiness;
         }
-        readiness.readable |= self.receive.readable() > 0;
+        readiness.readable |= self.has_enough_to_read();
         let watermark = self.watermark(stack);
         readiness.writable =
             self.shut_write || self.send_buffer.is_writable(self.sender.snd_nxt, watermark);

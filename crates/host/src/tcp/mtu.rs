@@ -142,7 +142,8 @@ impl Connection {
             return;
         };
         // The packet was not allowed to be fragmented, and the path is narrower now.
-        if self.options.mtu_discover != 0 && self.path_mtu.cookie > route.mtu {
+        // Neither off nor the device's own (`ip_sk_accept_pmtu`).
+        if matches!(self.options.mtu_discover, 1..=3) && self.path_mtu.cookie > route.mtu {
             self.sync_mss(&stack.settings.tcp, route.mtu);
             self.simple_retransmit(stack);
         }

@@ -546,10 +546,12 @@ impl Connection {
         }
         self.ecn.ok = request.ecn;
         self.mss_clamp = request.mss;
-        self.init_path_mtu(&Self::clock(stack), &stack.settings.tcp);
+        // MTU probing begins behind it, with `tcp_init_transfer`.
         self.sync_mss(&stack.settings.tcp, route.mtu);
         self.advmss = self.advertised_mss(&route);
         let again = request.retransmits > 0;
+        // Its SYN.
+        self.segs_in = 1;
         self.sender.total_retrans = u32::from(request.retransmits);
         self.sender.total_rto = u16::from(request.timeouts);
         if request.timeouts > 0 {

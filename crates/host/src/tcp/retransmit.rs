@@ -177,11 +177,18 @@ impl Sender {
         if segment.flags & TcpFlags::SYN != 0 {
             context.counters.tcp_ext.count(TcpExtCounter::TCPSynRetrans);
         }
+        // Something on the way may not bear ECN (`tcp_ecn_clear_syn`; RFC 3168 section 6.1.1.1).
+        let ecn = TcpFlags::ECE | TcpFlags::CWR;
+        let asks = TcpFlags::SYN | ecn;
+        if segment.flags & asks == asks && context.settings.ecn_fallback {
+            segment.flags &= !ecn;
+        }
         self.total_retrans = self.total_retrans.saturating_add(pcount);
         self.bytes_retrans = self.bytes_retrans.wrapping_add(u64::from(segment.len()));
         self.stamp(context, &mut segment);
         if let Some(queued) = self.queue.segments.get_mut(index) {
             queued.sent_us = segment.sent_us;
+            queued.flags = segment.flags;
         }
         Ok(segment)
     }

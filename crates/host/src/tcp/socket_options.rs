@@ -38,6 +38,10 @@ pub(crate) struct SocketOptions {
     pub(super) min_ttl: u8,
     /// IP_MTU_DISCOVER.
     pub(super) mtu_discover: u8,
+    /// IP_RECVERR.
+    pub(super) receive_errors: bool,
+    /// SO_RCVLOWAT in bytes; at least 1 where it is looked at.
+    pub(super) receive_low_watermark: u32,
     /// TCP_NODELAY.
     pub(super) no_delay: bool,
     /// TCP_CORK.
@@ -86,6 +90,8 @@ impl Default for SocketOptions {
             tos: 0,
             min_ttl: 0,
             mtu_discover: 1,
+            receive_errors: false,
+            receive_low_watermark: 1,
             no_delay: false,
             cork: false,
             max_segment: None,

@@ -46,6 +46,7 @@ impl Transport {
                 let route = socket.route_to(stack, peer.address);
                 route.map_err(|_| Errno::Enotconn)?.mtu.into()
             }
+            OptionName::ReceiveErrors => socket.receive_errors.into(),
             OptionName::V6Only => socket.v6_only.into(),
             OptionName::Broadcast => socket.broadcast.into(),
             OptionName::KeepAlive | OptionName::Listens => false.into(),

@@ -49,6 +49,10 @@ impl Transport {
         self.autobind(stack, id)?;
         let socket = self.sockets.get_mut(&id).ok_or(Errno::Ebadf)?;
         let route = socket.route_to(stack, to.address)?;
+        if socket.kind == SocketKind::Udp {
+            // Before a pending error is looked at (`__ip_append_data`).
+            socket.check_length(&route, 8 + bytes.len())?;
+        }
         socket.room()?;
         match socket.kind {
             SocketKind::Udp => socket.send_udp(stack, &route, to.port, bytes)?,
@@ -77,6 +81,20 @@ impl Socket {
         Ok(())
     }
 
+    /// What no packet can carry is refused, and what would have to be fragmented where it must not be.
+    fn check_length(&self, route: &Route, payload: usize) -> Result<(), Errno> {
+        let (header, longest) = match version_of(route.destination) {
+            IpVersion::V4 => (IPV4_HEADER, MAX_DATAGRAM),
+            IpVersion::V6 => (IPV6_HEADER, MAX_DATAGRAM + IPV6_HEADER),
+        };
+        let length = header + payload;
+        let insists = matches!(self.discover, 2 | 3);
+        if length > longest || insists && length > route.mtu as usize {
+            return Err(Errno::Emsgsize);
+        }
+        Ok(())
+    }
+
     /// A transport header and its payload, through IP. The errors of IP count as discards (`ip_send_skb`, `ip6_send_skb`).
     fn send_through_ip(
         &mut self,
@@ -91,16 +109,10 @@ impl Socket {
             IpVersion::V4 => IPV4_HEADER,
             IpVersion::V6 => IPV6_HEADER,
         };
+        self.check_length(route, header.len() + payload.len())?;
         let length = ip_header + header.len() + payload.len();
         let insists = matches!(self.discover, 2 | 3);
         let fits = length <= route.mtu as usize;
-        let longest = match version {
-            IpVersion::V4 => MAX_DATAGRAM,
-            IpVersion::V6 => MAX_DATAGRAM + IPV6_HEADER,
-        };
-        if length > longest || insists && !fits {
-            return Err(Errno::Emsgsize);
-        }
         let discovers = self.discover == 1 && !route.mtu_locked;
         let identification = self.is_connected().then_some(self.identification);
         if self.is_connected() {

@@ -198,7 +198,8 @@ impl Transport {
 }
 
 impl Socket {
-    /// What an ICMP error does to a datagram socket: the path MTU, and an error for a connected one if it is a hard one.
+    /// What an ICMP error does to a datagram socket: the path MTU, and an error for a connected one if it is a hard one,
+    /// or for any that has asked for it.
     pub(super) fn told(&mut self, stack: &mut Stack, error: &IcmpError<'_>) {
         let Some((errno, hard)) = meaning(error) else {
             return;
@@ -218,7 +219,7 @@ impl Socket {
                 return;
             }
         }
-        if hard && self.is_connected() {
+        if self.receive_errors || hard && self.is_connected() {
             self.error = Some(errno);
             stack.events.push_back(Event::Failed(self.id));
         }

@@ -114,6 +114,16 @@ impl ModelWorld {
             Call::Read { .. } | Call::Receive { .. } | Call::Write { .. } | Call::Send { .. } => {
                 self.transfer(call, progress)
             }
+            // What is only thrown away needs no buffer.
+            Call::ReceiveIntoNowhere { fd, length, flags } if flags & libc::MSG_TRUNC != 0 => {
+                let call = Call::Receive {
+                    fd: *fd,
+                    pieces: vec![*length],
+                    control: 0,
+                    flags: *flags,
+                };
+                self.transfer(&call, progress)
+            }
             Call::Close { fd } => self.close(*fd, progress),
             Call::Shutdown { fd, how } => self.shutdown(*fd, *how).into(),
             Call::SetOption {

@@ -35,6 +35,8 @@ fn name(level: i32, number: i32) -> Option<OptionName> {
         (IP, libc::IP_MTU_DISCOVER) | (IPV6, libc::IPV6_MTU_DISCOVER) => OptionName::MtuDiscover,
         (IP, libc::IP_MTU) | (IPV6, libc::IPV6_MTU) => OptionName::Mtu,
         (IPV6, libc::IPV6_V6ONLY) => OptionName::V6Only,
+        (IP, libc::IP_RECVERR) | (IPV6, libc::IPV6_RECVERR) => OptionName::ReceiveErrors,
+        (SOCKET, libc::SO_RCVLOWAT) => OptionName::ReceiveLowWatermark,
         (TCP, libc::TCP_NODELAY) => OptionName::NoDelay,
         (TCP, libc::TCP_CORK) => OptionName::Cork,
         (TCP, libc::TCP_MAXSEG) => OptionName::MaxSegment,
@@ -92,6 +94,12 @@ fn option(level: i32, name: OptionName, value: &[u8]) -> Result<SocketOption, i3
         OptionName::MinTtl => SocketOption::MinTtl(byte()?),
         OptionName::MtuDiscover => SocketOption::MtuDiscover(byte()?),
         OptionName::V6Only => SocketOption::V6Only(on),
+        OptionName::ReceiveErrors => SocketOption::ReceiveErrors(on),
+        OptionName::ReceiveLowWatermark => {
+            // A negative one is a very large one, 0 is 1 (sk_setsockopt).
+            let most = i32::MAX.cast_unsigned();
+            SocketOption::ReceiveLowWatermark(u32::try_from(number).unwrap_or(most))
+        }
         OptionName::NoDelay => SocketOption::NoDelay(on),
         OptionName::Cork => SocketOption::Cork(on),
         OptionName::MaxSegment => {

@@ -1,6 +1,6 @@
 //! Reading and writing, and what else is done to files.
 
-use transect_host::{Errno, SendFlags, SocketId};
+use transect_host::{Errno, OptionName, OptionValue, SendFlags, SocketId};
 
 use super::ModelWorld;
 use super::calls::{Progress, Turn, errno, given, told};
@@ -101,22 +101,26 @@ impl ModelWorld {
         if flags & libc::MSG_OOB != 0 {
             return Turn::Ended(Err(libc::EINVAL));
         }
-        let mut buffer = vec![0; room.saturating_sub(progress.read.len())];
-        let got = if flags & libc::MSG_PEEK != 0 {
-            self.host.peek(self.now, socket.id, &mut buffer)
-        } else {
-            self.host.read(self.now, socket.id, &mut buffer)
-        };
         let waits = !socket.nonblocking && flags & libc::MSG_DONTWAIT == 0;
-        let all = flags & libc::MSG_WAITALL != 0 && flags & libc::MSG_PEEK == 0;
+        let peeks = flags & libc::MSG_PEEK != 0;
+        let target = self.least_to_read(socket.id, room, flags);
+        let got = loop {
+            let mut buffer = vec![0; room.saturating_sub(progress.read.len())];
+            let got = if peeks {
+                self.host.peek(self.now, socket.id, &mut buffer)
+            } else {
+                self.host.read(self.now, socket.id, &mut buffer)
+            };
+            let Ok(length) = got else { break got };
+            buffer.truncate(length);
+            progress.read.append(&mut buffer);
+            // Zero is the end.
+            if peeks || length == 0 || progress.read.len() >= target {
+                break got;
+            }
+        };
         match got {
-            Ok(length) => {
-                buffer.truncate(length);
-                progress.read.append(&mut buffer);
-                // Zero is the end.
-                if all && waits && length > 0 && progress.read.len() < room {
-                    return Turn::Waits(socket.receive_timeout);
-                }
+            Ok(_) => {
                 let data = std::mem::take(&mut progress.read);
                 let length = i64::try_from(data.len()).unwrap_or(i64::MAX);
                 // With MSG_TRUNC nothing is copied.
@@ -132,6 +136,19 @@ impl ModelWorld {
                 Turn::Ended(Ok(read(std::mem::take(&mut progress.read))))
             }
             Err(error) => failed(error),
+        }
+    }
+
+    /// How much must be there before a call that waits returns (`sock_rcvlowat`).
+    fn least_to_read(&mut self, id: SocketId, room: usize, flags: i32) -> usize {
+        if flags & libc::MSG_WAITALL != 0 {
+            return room;
+        }
+        match self.host.option(id, OptionName::ReceiveLowWatermark) {
+            Ok(OptionValue::Number(number)) => {
+                usize::try_from(number).unwrap_or(1).clamp(1, room.max(1))
+            }
+            _ => 1,
         }
     }
 

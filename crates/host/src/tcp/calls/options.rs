@@ -78,6 +78,12 @@ fn change(options: &mut SocketOptions, stack: &Stack, option: &SocketOption) -> 
         }
         SocketOption::MinTtl(ttl) => options.min_ttl = *ttl,
         SocketOption::MtuDiscover(mode) if *mode <= 5 => options.mtu_discover = *mode,
+        SocketOption::ReceiveErrors(on) => options.receive_errors = *on,
+        SocketOption::ReceiveLowWatermark(bytes) => {
+            // More than fits is as much as fits (`tcp_set_rcvlowat`).
+            let most = options.receive_buffer.unwrap_or(settings.rmem[2]) / 2;
+            options.receive_low_watermark = (*bytes).min(most).max(1);
+        }
         SocketOption::NoDelay(on) => options.no_delay = *on,
         SocketOption::Cork(on) => options.cork = *on,
         SocketOption::MaxSegment(0) => options.max_segment = None,
