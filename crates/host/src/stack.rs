@@ -18,6 +18,7 @@ use crate::packet::Packet;
 use crate::settings::Settings;
 use crate::socket::{Event, SocketId};
 use crate::spare;
+use crate::tcp::MetricsTable;
 use crate::timer::{Ticks, TimerQueue};
 
 /// Who waits for a deadline.
@@ -92,6 +93,8 @@ pub(crate) struct Stack {
     pub(crate) journeys: bool,
     /// How long a call that sends holds its socket.
     pub(crate) call_time: Duration,
+    /// What former connections found out about their destinations.
+    pub(crate) tcp_metrics: MetricsTable,
     next_packet: u64,
     next_socket: u64,
     /// Challenge ACKs still allowed in a second, and which second (`ipv4.tcp_challenge_count`).
@@ -140,6 +143,7 @@ impl Stack {
             netfilter: parts.netfilter,
             journeys: parts.journeys,
             call_time: Duration::ZERO,
+            tcp_metrics: MetricsTable::default(),
             next_packet: 0,
             next_socket: 0,
             challenges: (0, 0),

@@ -36,6 +36,7 @@ mod clock;
 mod congestion;
 mod cubic;
 mod loss_probe;
+mod metrics;
 mod new_reno;
 mod options;
 mod out_of_order;
@@ -61,6 +62,7 @@ mod tests;
 
 pub(crate) use icmp::IcmpError;
 pub use info::TcpInfo;
+pub(crate) use metrics::MetricsTable;
 
 use std::collections::BTreeMap;
 

@@ -212,6 +212,7 @@ impl Connection {
         self.receive.establish(&Context::of(stack), mss, advmss);
         self.init_path_mtu(&Self::clock(stack), &stack.settings.tcp);
         self.sender.establish(&mut Context::of(stack));
+        self.recall_metrics(stack);
         self.sender.gso_max_size = self.gso(stack).size;
         self.expand_send_buffer(stack.settings.tcp.wmem[2]);
         self.sender.lsndtime = clock.jiffies();

@@ -342,6 +342,7 @@ impl Connection {
     /// A remainder takes over (`tcp_time_wait`).
     pub(super) fn time_wait(&mut self, stack: &mut Stack, state: SocketState, timeout: Duration) {
         self.fate = Fate::TimeWait(state, timeout);
+        self.save_metrics(stack);
         self.done(stack);
     }
 

@@ -432,6 +432,7 @@ impl Connection {
                 return Some(Verdict::Consumed);
             }
             SocketState::LastAck if all_acked => {
+                self.save_metrics(stack);
                 self.done(stack);
                 return Some(Verdict::Consumed);
             }

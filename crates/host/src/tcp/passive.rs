@@ -86,10 +86,11 @@ impl Tcp {
         let mut request = listener.request(stack, ends, segment, &options);
         request.ts_offset = secrets.timestamp_offset(ends.local.address, ends.peer.address);
         if !want_cookie && isn.is_none() && syncookies == 0 {
-            // Without cookies the last quarter is for those who proved to be alive, whom nobody knows here.
+            // Without cookies the last quarter is for those who proved to be alive (tcp_peer_is_proven).
             let most = stack.settings.tcp.max_syn_backlog;
             let left = i64::from(most) - listener.requests.len() as i64;
-            if left < i64::from(most >> 2) {
+            let proven = stack.is_proven(ends.local.address, ends.peer.address);
+            if left < i64::from(most >> 2) && !proven {
                 return listener.count_drop(stack);
             }
         }

@@ -308,3 +308,49 @@ fn a_window_that_closes_while_a_loss_probe_is_due_is_probed() {
     // The second probe came within half a second of the first: its answer is spared.
     assert_eq!(pair.counter(SERVER, "TcpExtTCPACKSkippedSeq"), 1);
 }
+
+/// A connection from begin to end; the time-out that it began with and the round trip that it ended with, as `ss` has them.
+fn whole_connection(pair: &mut Pair, port: u16, delay: Duration) -> (u64, f64) {
+    pair.delay = delay;
+    let listener = pair.listen(port, 10, &[]);
+    let client = pair.connect(port, &[]);
+    pair.run_for(Duration::from_millis(200));
+    let (server, _) = pair.hosts[SERVER].accept(pair.now, listener).unwrap();
+    let field = |pair: &Pair, name: &str| {
+        let line = pair.ss(CLIENT, &format!(":{port} "));
+        let word = line.split(' ').find_map(|word| word.strip_prefix(name));
+        word.map(|word| word.split('/').next().unwrap_or(word).parse().unwrap())
+            .unwrap_or(f64::NAN)
+    };
+    let first = field(pair, "rto:") as u64;
+    pair.write(CLIENT, client, &[b'x'; 20_000]).unwrap();
+    pair.run_for(Duration::from_millis(500));
+    assert_eq!(pair.read(SERVER, server).unwrap().len(), 20_000);
+    let last = field(pair, "rtt:");
+    pair.close(CLIENT, client);
+    pair.run_for(Duration::from_millis(200));
+    pair.close(SERVER, server);
+    pair.run_for(Duration::from_millis(300));
+    (first, last)
+}
+
+#[test]
+fn a_destination_is_remembered_by_the_round_trips_of_former_connections() {
+    let (slow, fast) = (Duration::from_millis(50), Duration::from_millis(1));
+    let mut pair = Pair::new();
+    assert_eq!(whole_connection(&mut pair, 81, fast).0, 204);
+    let (_, rtt) = whole_connection(&mut pair, 82, slow);
+    assert!((100.0..120.0).contains(&rtt), "{rtt}");
+    // On the kernel: 118.788 ms were remembered, and the next time-out was 348 ms: the round trip in ticks, three times.
+    let (timeout, _) = whole_connection(&mut pair, 83, fast);
+    assert!(
+        (300..360).contains(&timeout) && timeout % 12 == 0,
+        "{timeout}"
+    );
+    let mut forgetful = Pair::with(
+        crate::device::Features::VETH,
+        &[("net.ipv4.tcp_no_metrics_save", "1")],
+    );
+    whole_connection(&mut forgetful, 81, slow);
+    assert_eq!(whole_connection(&mut forgetful, 82, fast).0, 204);
+}
