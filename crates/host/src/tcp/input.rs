@@ -183,7 +183,7 @@ impl Connection {
         verdict
     }
 
-    /// `tcp_ack`. `challenges`: too old an acknowledgement is answered.
+    /// `tcp_ack`. `challenges`: an acknowledgement that is too old, or of what was never sent, is answered.
     fn acknowledge(
         &mut self,
         stack: &mut Stack,
@@ -202,7 +202,12 @@ impl Connection {
                 }
                 return Acked::Refused(DropReason::TcpTooOldAck);
             }
-            AckKind::Unsent => return Acked::Refused(DropReason::TcpAckUnsentData),
+            AckKind::Unsent => {
+                if challenges {
+                    self.send_challenge_ack(stack);
+                }
+                return Acked::Refused(DropReason::TcpAckUnsentData);
+            }
             AckKind::Valid => {
                 if slow_path {
                     self.replace_recent(stack, segment);
