@@ -113,7 +113,6 @@ impl Connection {
             SocketState::SynSent => {
                 // The attempt is given up.
                 self.disconnect(stack);
-                self.error = None;
                 return Ok(());
             }
             _ => {}
