@@ -461,7 +461,7 @@ impl Tcp {
         self.table.remove(&ends, entry);
         let remains = match fate {
             Fate::TimeWait(state, timeout) => {
-                let remainder = connection.remainder(state);
+                let remainder = connection.remainder(stack, state);
                 self.add_remainder(stack, remainder, timeout)
             }
             _ => None,

@@ -28,6 +28,8 @@ pub(super) struct Remainder {
     pub(super) rcv_wscale: u8,
     pub(super) timestamps: Timestamps,
     pub(super) last_oow_ack: u64,
+    /// When it became what it is, in milliseconds of TCP's clock (`tw_entry_stamp`).
+    pub(super) entered: u32,
     pub(super) answer: Answer,
     /// The tick for which its timer is set.
     pub(super) expires: u64,
@@ -49,7 +51,7 @@ pub(super) enum Outcome {
 
 impl Connection {
     /// What remains.
-    pub(super) fn remainder(&self, state: SocketState) -> Remainder {
+    pub(super) fn remainder(&self, stack: &Stack, state: SocketState) -> Remainder {
         Remainder {
             ends: Ends {
                 local: self.local,
@@ -63,6 +65,7 @@ impl Connection {
             rcv_wscale: self.receive.rcv_wscale,
             timestamps: self.timestamps,
             last_oow_ack: 0,
+            entered: Self::clock(stack).ms(),
             answer: Answer {
                 mark: self.options.mark,
                 priority: self.options.priority,
@@ -86,15 +89,18 @@ impl Remainder {
         stack.timers.set(TimerOwner::TimeWait(number), Some(fires));
     }
 
-    /// Whether connect(2) may take its ends (`tcp_twsk_unique`): timestamps tell old from new after a second.
-    pub(super) fn may_be_taken(&self, stack: &Stack) -> bool {
+    /// Whether connect(2) may take its ends (`tcp_twsk_unique`): timestamps tell old from new. A port that the program has bound
+    /// at once, one that is to be found only where `tcp_tw_reuse` allows it, and after `tcp_tw_reuse_delay`.
+    pub(super) fn may_be_taken(&self, stack: &Stack, bound: bool) -> bool {
         let reuse = match stack.settings.tcp.tw_reuse {
+            _ if self.state == SocketState::FinWait2 => false,
             0 => false,
             2 => self.ends.peer.address.is_loopback() || self.ends.local.address.is_loopback(),
             _ => true,
         };
-        let old = Connection::seconds(stack) > self.timestamps.recent_stamp;
-        self.timestamps.ok && self.timestamps.recent_stamp != 0 && reuse && old
+        let age = Connection::clock(stack).ms().wrapping_sub(self.entered);
+        let old = age > stack.settings.tcp.tw_reuse_delay;
+        self.timestamps.ok && self.timestamps.recent_stamp != 0 && (bound || reuse && old)
     }
 
     /// `tcp_timewait_state_process`. The reason is for a segment that dies.
@@ -202,6 +208,7 @@ impl Remainder {
             self.timestamps
                 .store(told.value, Connection::seconds(stack));
         }
+        self.entered = Connection::clock(stack).ms();
         self.schedule(stack, number, TIME_WAIT);
         Outcome::Ack
     }

@@ -124,7 +124,7 @@ impl Tcp {
         let may_take = |number: u64| {
             remainders
                 .get(&number)
-                .is_some_and(|remainder| remainder.may_be_taken(stack_ref))
+                .is_some_and(|remainder| remainder.may_be_taken(stack_ref, bound.port != 0))
         };
         if bound.port != 0 {
             let ends = Ends {
