@@ -101,6 +101,8 @@ impl From<u32> for OptionValue {
 pub struct SendFlags {
     /// `MSG_MORE`: as with TCP_CORK, for this call.
     pub more: bool,
+    /// The caller sleeps until there is room, or a connection.
+    pub waits: bool,
 }
 
 impl Host {

@@ -130,6 +130,14 @@ impl ModelWorld {
         true
     }
 
+    /// Lets a close() under way try: nobody is told of what happens to a closed socket.
+    fn look_at_lingering(&mut self) {
+        let lingers = |pending: &Pending| pending.progress.lingers();
+        if self.pending.as_ref().is_some_and(lingers) {
+            self.turn();
+        }
+    }
+
     fn end(&mut self, started: Duration, outcome: Result<Outcome, i32>) {
         self.finished = Some(Finished {
             started,
@@ -162,13 +170,8 @@ impl ModelWorld {
                 let outcome = self.expire(&pending.call, &mut pending.progress);
                 self.end(pending.started, outcome);
                 self.collect();
-            } else if self
-                .pending
-                .as_ref()
-                .is_some_and(|pending| pending.progress.lingers())
-            {
-                // Nobody is told of what happens to a closed socket.
-                self.turn();
+            } else {
+                self.look_at_lingering();
             }
         }
         Err(WorldError(format!(
@@ -204,6 +207,7 @@ impl World for ModelWorld {
         let frame = Packet::from_network(packet);
         self.host.handle_frame(self.now, self.device, frame);
         self.collect();
+        self.look_at_lingering();
         self.spend()
     }
 

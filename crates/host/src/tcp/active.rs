@@ -143,8 +143,6 @@ impl Connection {
             None => {
                 self.wscale_ok = false;
                 self.snd_wscale = 0;
-                self.receive.rcv_wscale = 0;
-                self.receive.window_clamp = self.receive.window_clamp.min(65_535);
             }
         }
         if let Some(timestamps) = options.timestamps.filter(|_| settings.timestamps != 0) {
@@ -161,6 +159,11 @@ impl Connection {
         let echoes = segment.flags.0 & TcpFlags::ECE != 0 && segment.flags.0 & TcpFlags::CWR == 0;
         self.ecn.ok &= echoes;
         self.agree(stack, segment);
+        if !self.wscale_ok {
+            // Only here: crossed SYNs leave the scale as it was offered, whatever the peer can do.
+            self.receive.rcv_wscale = 0;
+            self.receive.window_clamp = self.receive.window_clamp.min(65_535);
+        }
         let ack = Ack {
             seq: segment.seq,
             end_seq: segment.end_seq,
@@ -194,7 +197,7 @@ impl Connection {
             self.start_keepalive(stack);
         }
         stack.events.push_back(Event::Writable(self.id));
-        if self.acks.in_pingpong() || self.options.defer_accept > 0 {
+        if self.write_pending || self.acks.in_pingpong() || self.options.defer_accept > 0 {
             self.postpone_handshake_ack(stack);
         } else {
             self.send_ack(stack);

@@ -98,6 +98,8 @@ pub(crate) struct Connection {
     pub(super) no_space: bool,
     /// connect(2) has not said yet how it went (`SS_CONNECTING`).
     pub(super) connecting: bool,
+    /// A write() waits for the handshake: its data will carry the last ACK (`sk_write_pending`).
+    pub(super) write_pending: bool,
     /// The peer's FIN came in order (`SOCK_DONE`).
     pub(super) fin_received: bool,
     /// Accepted by a program, or opened by one (`sk_socket`).
@@ -189,6 +191,7 @@ impl Connection {
             orphan: false,
             no_space: false,
             connecting: false,
+            write_pending: false,
             fin_received: false,
             accepted: true,
             drops: 0,

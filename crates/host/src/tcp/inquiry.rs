@@ -154,9 +154,14 @@ impl Tcp {
         };
         match connection.state {
             SocketState::Established | SocketState::CloseWait => {}
-            SocketState::SynSent | SocketState::SynRecv => return Err(Errno::Eagain),
+            SocketState::SynSent | SocketState::SynRecv => {
+                // sk_stream_wait_connect.
+                connection.write_pending |= flags.waits;
+                return Err(Errno::Eagain);
+            }
             _ => return Err(connection.error.take().unwrap_or(Errno::Epipe)),
         }
+        connection.write_pending = false;
         if let Some(error) = connection.error.take() {
             return Err(error);
         }

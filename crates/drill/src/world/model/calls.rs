@@ -23,8 +23,8 @@ pub(super) struct Progress {
     pub(super) written: usize,
     /// Bytes read so far (MSG_WAITALL).
     pub(super) read: Vec<u8>,
-    /// The socket that was closed, and waits for its last bytes to be acknowledged (SO_LINGER).
-    pub(super) lingering: Option<SocketId>,
+    /// The socket that was closed, and waits for its last bytes to be acknowledged, so long at most (SO_LINGER).
+    pub(super) lingering: Option<(SocketId, Duration)>,
 }
 
 impl Progress {
@@ -285,9 +285,9 @@ impl ModelWorld {
     }
 
     fn close(&mut self, fd: Fd, progress: &mut Progress) -> Turn {
-        if let Some(id) = progress.lingering {
+        if let Some((id, time)) = progress.lingering {
             return match self.host.is_closing(id) {
-                true => Turn::Waits(None),
+                true => Turn::Waits(Some(time)),
                 false => Turn::Ended(Ok(Outcome::of(0))),
             };
         }
@@ -303,7 +303,7 @@ impl ModelWorld {
         self.host.close(self.now, socket.id);
         match linger {
             Some(time) if self.host.is_closing(socket.id) => {
-                progress.lingering = Some(socket.id);
+                progress.lingering = Some((socket.id, time));
                 Turn::Waits(Some(time))
             }
             _ => Turn::Ended(Ok(Outcome::of(0))),

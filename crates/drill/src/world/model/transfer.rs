@@ -221,6 +221,10 @@ impl ModelWorld {
                 Err(error) => failed(error),
             };
         }
+        let flags = SendFlags {
+            more: flags & libc::MSG_MORE != 0,
+            waits,
+        };
         self.write_stream(socket.id, data, flags, progress)
             .map_or_else(
                 |error| match error {
@@ -237,12 +241,9 @@ impl ModelWorld {
         &mut self,
         id: SocketId,
         data: &[u8],
-        flags: i32,
+        flags: SendFlags,
         progress: &mut Progress,
     ) -> Result<Outcome, Errno> {
-        let flags = SendFlags {
-            more: flags & libc::MSG_MORE != 0,
-        };
         loop {
             let rest = data.get(progress.written..).unwrap_or_default();
             let taken = self.host.send(self.now, id, rest, flags)?;
