@@ -103,6 +103,8 @@ pub struct SendFlags {
     pub more: bool,
     /// The caller sleeps until there is room, or a connection.
     pub waits: bool,
+    /// `MSG_EOR`: what is written later does not share a segment with this.
+    pub end_of_record: bool,
 }
 
 impl Host {

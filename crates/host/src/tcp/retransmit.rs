@@ -237,6 +237,7 @@ impl Sender {
             let fits = next.pcount == 1
                 && !next.marks.any(Marks::SACKED)
                 && first.flags & TcpFlags::FIN == 0
+                && !first.eor
                 && next.len() <= room
                 && !next.end_seq.offset_from(self.wnd_end()).is_positive();
             if !fits {
@@ -253,6 +254,7 @@ impl Sender {
             if let Some(first) = self.queue.segments.get_mut(index) {
                 first.end_seq = next.end_seq;
                 first.flags |= next.flags;
+                first.eor = next.eor;
                 first.truesize = first.truesize.saturating_add(next.truesize);
                 if next.marks.any(Marks::EVER_RETRANSMITTED) {
                     first.marks.set(Marks::EVER_RETRANSMITTED);

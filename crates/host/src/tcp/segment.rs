@@ -93,6 +93,8 @@ pub(crate) struct Segment {
     pub(crate) first_sent_us: u64,
     /// The program had nothing more to send then (`tx.is_app_limited`).
     pub(crate) app_limited: bool,
+    /// A record of the program's ends here (MSG_EOR): nothing is put behind it (`TCP_SKB_CB(skb)->eor`).
+    pub(crate) eor: bool,
 }
 
 impl Segment {
@@ -113,6 +115,7 @@ impl Segment {
             delivered_us: 0,
             first_sent_us: 0,
             app_limited: false,
+            eor: false,
         }
     }
 
@@ -172,6 +175,8 @@ impl Segment {
         self.truesize -= moved;
         self.end_seq = at;
         self.flags &= !(TcpFlags::FIN | TcpFlags::PSH);
+        // tcp_skb_fragment_eor.
+        self.eor = false;
         self.set_segments(mss);
         behind.set_segments(mss);
         behind

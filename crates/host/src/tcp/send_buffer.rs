@@ -78,7 +78,9 @@ impl SendBuffer {
         let open = self
             .unsent
             .back()
-            .filter(|tail| tail.len() < goal && tail.flags & (TcpFlags::FIN | TcpFlags::SYN) == 0);
+            .filter(|tail| tail.len() < goal && tail.flags & (TcpFlags::FIN | TcpFlags::SYN) == 0)
+            // tcp_skb_can_collapse_to
+            .filter(|tail| !tail.eor);
         if open.is_none() {
             if !has_room {
                 return (0, Appended::NoSpace);
@@ -116,6 +118,18 @@ impl SendBuffer {
             self.mark_push();
         }
         (taken.len(), Appended::SegmentFull { forced, first })
+    }
+
+    /// A record ends with what was written last (MSG_EOR).
+    pub(crate) fn end_record(&mut self) {
+        if let Some(tail) = self.unsent.back_mut() {
+            tail.eor = true;
+        }
+    }
+
+    /// The last unsent segment.
+    pub(crate) fn tail(&self) -> Option<&Segment> {
+        self.unsent.back()
     }
 
     /// Marks the last unsent segment PSH (`tcp_mark_push`), if there is one.

@@ -9,7 +9,7 @@ use super::clock::Context;
 use super::connection::Connection;
 use super::limited::Limit;
 use super::mtu::Probing;
-use super::segment::Segment;
+use super::segment::{OVERHEAD, Segment};
 use super::send_buffer::Appended;
 use super::sender::{Pending, Sender};
 use crate::counters::TcpExtCounter;
@@ -89,7 +89,12 @@ impl Connection {
                 self.limited.start(stack.tick(), Limit::Busy);
             }
             match how {
-                Appended::All => break,
+                Appended::All => {
+                    if flags.end_of_record {
+                        self.send_buffer.end_record();
+                    }
+                    break;
+                }
                 Appended::SegmentFull { forced, first } => {
                     if forced {
                         self.push_pending(stack, mss, Nagle::Off);
@@ -121,9 +126,33 @@ impl Connection {
             if !flags.more || self.send_buffer.forced_push(self.sender.max_window) {
                 self.send_buffer.mark_push();
             }
+            if self.should_autocork(stack, mss) {
+                if !self.throttled {
+                    self.count(stack, TcpExtCounter::TCPAutoCorking);
+                    self.throttled = true;
+                }
+                return;
+            }
             let nagle = if flags.more { Nagle::Cork } else { nagle };
             self.push_pending(stack, mss, nagle);
         }
+    }
+
+    /// Whether a small segment waits for more while one before it has not left the host (`tcp_should_autocork`).
+    fn should_autocork(&self, stack: &Stack, mss: u32) -> bool {
+        let Some(tail) = self.send_buffer.tail() else {
+            return false;
+        };
+        if !stack.settings.tcp.autocorking || tail.eor || self.sender.queue.packets_out == 0 {
+            return false;
+        }
+        // What has left the host during this call is not told yet.
+        let left = stack.freed.iter().filter(|(id, _)| *id == self.id);
+        let left: usize = left.map(|(_, bytes)| bytes).sum();
+        let below = self.below.saturating_sub(left as u64);
+        tail.len() < self.size_goal(stack, mss)
+            && below > 0
+            && below.saturating_add(u64::from(OVERHEAD)) > u64::from(tail.truesize)
     }
 
     /// How large a segment a write fills (`tcp_xmit_size_goal`).

@@ -223,6 +223,7 @@ impl ModelWorld {
         }
         let flags = SendFlags {
             more: flags & libc::MSG_MORE != 0,
+            end_of_record: flags & libc::MSG_EOR != 0,
             waits,
         };
         self.write_stream(socket.id, data, flags, progress)
