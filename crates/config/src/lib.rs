@@ -49,7 +49,7 @@ pub use parse::{Parsed, ReadProblem};
 pub use policy::{Mark, PolicyAction, PolicyRule, default_policy_rules, read_policy_rules};
 pub use prefix::{IpVersion, Prefix};
 pub use qdisc::{Qdisc, TcStatistics, read_qdiscs};
-pub use route::{NextHop, Route, RouteKind, Table, read_routes};
+pub use route::{NextHop, Route, RouteKind, RouteMetrics, Table, read_routes};
 pub use socket::{
     Socket, SocketAddress, SocketMemory, SocketProtocol, SocketState, SocketTimer, TcpInfo,
     TimerKind, read_proc_sockets, read_sockets,

@@ -69,6 +69,21 @@ impl std::fmt::Display for Table {
     }
 }
 
+/// What a route says to TCP beside its MTU (`RTAX_*`, include/uapi/linux/rtnetlink.h); 0 where it says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RouteMetrics {
+    /// `mtu lock`: the path's MTU is not to be discovered.
+    pub mtu_locked: bool,
+    /// The segment size to announce, bytes.
+    pub advmss: u32,
+    /// The first congestion window, segments.
+    pub initcwnd: u32,
+    /// The first receive window, segments.
+    pub initrwnd: u32,
+    /// Every segment is acknowledged at once.
+    pub quickack: bool,
+}
+
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -92,6 +107,8 @@ pub struct Route {
     pub tos: u8,
     /// MTU metric, bytes.
     pub mtu: Option<u32>,
+    /// The other metrics.
+    pub metrics: RouteMetrics,
     /// `link`, `host`, `global`, … (IPv4).
     pub scope: Option<String>,
     /// Who made it: `kernel`, `static`, `dhcp`, `ra`, `bird`, ….
@@ -130,6 +147,7 @@ impl Route {
             metric: 0,
             tos: 0,
             mtu: None,
+            metrics: RouteMetrics::default(),
             scope: None,
             protocol: None,
             preference: None,
@@ -172,7 +190,21 @@ impl Route {
             "metric",
             (self.metric != 0).then(|| self.metric.to_string()),
         );
-        word("mtu", self.mtu.map(|mtu| mtu.to_string()));
+        let metrics = self.metrics;
+        let mtu = if metrics.mtu_locked {
+            "mtu lock"
+        } else {
+            "mtu"
+        };
+        word(mtu, self.mtu.map(|mtu| mtu.to_string()));
+        for (name, value) in [
+            ("advmss", metrics.advmss),
+            ("initcwnd", metrics.initcwnd),
+            ("initrwnd", metrics.initrwnd),
+            ("quickack", metrics.quickack.into()),
+        ] {
+            word(name, (value != 0).then(|| value.to_string()));
+        }
         for hop in &self.nexthops {
             word("nexthop", Some(format!("weight {}", hop.weight)));
             word("via", hop.gateway.map(|gateway| gateway.to_string()));

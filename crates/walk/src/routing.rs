@@ -122,6 +122,8 @@ pub enum RouteDecision {
         prefsrc: Option<IpAddr>,
         /// MTU of the route, else of the device, bytes.
         mtu: Option<u32>,
+        /// What else the route says to TCP.
+        metrics: transect_config::RouteMetrics,
     },
     /// The host's own address.
     Local,

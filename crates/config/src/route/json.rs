@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use super::{NextHop, Route, RouteKind, Table};
+use super::{NextHop, Route, RouteKind, RouteMetrics, Table};
 use crate::json::{number, object, objects, string, strings, text as owned};
 use crate::parse::Parsed;
 use crate::prefix::{IpVersion, Prefix};
@@ -54,6 +54,13 @@ fn route(map: &Map<String, Value>, version: Option<IpVersion>) -> Result<Route, 
         )),
         text => text.parse().map_err(|_| "a prefix in \"dst\"")?,
     };
+    let metric = |name: &str| {
+        let metrics = map.get("metrics").and_then(Value::as_array);
+        let metrics = metrics.into_iter().flatten().filter_map(Value::as_object);
+        metrics
+            .into_iter()
+            .find_map(|metrics| number::<u32>(metrics, name))
+    };
     let mut route = Route {
         table: string(map, "table").map_or(Table::MAIN, Table::read),
         source: string(map, "from").and_then(|text| text.parse().ok()),
@@ -62,13 +69,14 @@ fn route(map: &Map<String, Value>, version: Option<IpVersion>) -> Result<Route, 
         prefsrc,
         metric: number(map, "metric").unwrap_or(0),
         tos: string(map, "tos").map_or(0, super::tos),
-        mtu: map
-            .get("metrics")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_object)
-            .find_map(|metrics| number(metrics, "mtu")),
+        mtu: metric("mtu"),
+        metrics: RouteMetrics {
+            mtu_locked: false,
+            advmss: metric("advmss").unwrap_or(0),
+            initcwnd: metric("initcwnd").unwrap_or(0),
+            initrwnd: metric("initrwnd").unwrap_or(0),
+            quickack: metric("quickack").is_some_and(|quick| quick != 0),
+        },
         scope: owned(map, "scope"),
         protocol: owned(map, "protocol"),
         preference: owned(map, "pref"),

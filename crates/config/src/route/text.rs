@@ -99,9 +99,14 @@ fn details(route: &mut Route, words: &mut Words<'_>) -> Option<()> {
             "mtu" => {
                 if words.peek() == Some("lock") {
                     words.next();
+                    route.metrics.mtu_locked = true;
                 }
                 route.mtu = words.value();
             }
+            "advmss" => route.metrics.advmss = words.value()?,
+            "initcwnd" => route.metrics.initcwnd = words.value()?,
+            "initrwnd" => route.metrics.initrwnd = words.value()?,
+            "quickack" => route.metrics.quickack = words.value::<u32>()? != 0,
             "scope" => route.scope = Some(words.next()?.to_owned()),
             "proto" => route.protocol = Some(words.next()?.to_owned()),
             "pref" => route.preference = Some(words.next()?.to_owned()),

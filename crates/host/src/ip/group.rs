@@ -223,6 +223,7 @@ impl Stack {
             destination,
             mtu: self.link.device(device).map_or(1280, |device| device.mtu),
             mtu_locked: false,
+            metrics: transect_config::RouteMetrics::default(),
             local: false,
             group: destination.is_multicast(),
             generation: 0,

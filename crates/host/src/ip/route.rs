@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use transect_config::{IpVersion, PolicyAction};
+use transect_config::{IpVersion, PolicyAction, RouteMetrics};
 use transect_path::Timestamp;
 use transect_walk::routing::{
     InputDecision, MartianSource, RouteDecision, RouteQuery, RouteResult, input_decision, route,
@@ -48,6 +48,8 @@ pub(crate) struct Route {
     pub(crate) mtu: u32,
     /// "Don't fragment" is not to be set: the path MTU is smaller than what is believed (`dst_metric_locked(RTAX_MTU)`).
     pub(crate) mtu_locked: bool,
+    /// What the route says to TCP.
+    pub(crate) metrics: RouteMetrics,
     /// To this host itself.
     pub(crate) local: bool,
     /// To a broadcast or multicast address.
@@ -221,6 +223,10 @@ impl Stack {
         let Ok(route) = self.route(key) else {
             return;
         };
+        // ip_mtu_locked: by the route, or since ICMP has named an MTU that is too small to be believed.
+        if route.mtu_locked {
+            return;
+        }
         let known = self.ip.routes.path_mtus.get(&route.destination);
         let fresh = known.is_some_and(|known| self.now + PATH_MTU_EXPIRES / 2 < known.expires);
         if mtu > route.mtu || mtu == route.mtu && (fresh || known.is_none()) {
@@ -401,6 +407,7 @@ impl Stack {
                 destination,
                 mtu: self.device_mtu(device, version),
                 mtu_locked: false,
+                metrics: RouteMetrics::default(),
                 local: false,
                 group: true,
                 generation: 0,
@@ -417,6 +424,7 @@ impl Stack {
                 gateway,
                 prefsrc,
                 mtu,
+                metrics,
             } => {
                 let device = self.device_named(device).ok_or(Errno::Enetunreach)?;
                 let up = self.link.device(device);
@@ -437,7 +445,8 @@ impl Stack {
                     mtu: mtu
                         .unwrap_or(u32::MAX)
                         .min(self.device_mtu(device, version)),
-                    mtu_locked: false,
+                    mtu_locked: metrics.mtu_locked,
+                    metrics: *metrics,
                     local: false,
                     group: false,
                     generation: 0,
@@ -480,6 +489,7 @@ impl Stack {
             destination,
             mtu: self.device_mtu(DeviceId::LOOPBACK, version),
             mtu_locked: false,
+            metrics: RouteMetrics::default(),
             local: true,
             group: false,
             generation: 0,

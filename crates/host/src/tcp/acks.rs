@@ -41,6 +41,8 @@ pub(super) struct AckState {
     pub(super) now: bool,
     /// ACKs still to be sent at once (`quick`).
     quick: u32,
+    /// The route wants every segment acknowledged at once (`RTAX_QUICKACK`).
+    pub(super) always_quick: bool,
     /// Answers sent in a row (`pingpong`): from one on the connection is interactive.
     pingpong: u8,
     /// The delay to use, in ticks; 0: no data has come (`ato`).
@@ -67,6 +69,7 @@ impl AckState {
             pushed_twice: false,
             now: false,
             quick: 0,
+            always_quick: false,
             pingpong: 0,
             ato: 0,
             received_at: jiffies,
@@ -111,7 +114,7 @@ impl AckState {
 
     /// `tcp_in_quickack_mode`.
     fn is_quick(&self) -> bool {
-        self.quick > 0 && !self.in_pingpong()
+        self.always_quick || self.quick > 0 && !self.in_pingpong()
     }
 
     /// The receive buffer ran short (`quick = 0`).

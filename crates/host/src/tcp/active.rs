@@ -36,6 +36,7 @@ impl Connection {
         let known = self.timestamps.recent_stamp != 0;
         let mss = self.advmss - if known { TIMESTAMPS } else { 0 };
         let scales = stack.settings.tcp.window_scaling;
+        self.receive.first_window = route.metrics.initrwnd;
         self.receive
             .select_initial_window(&Context::of(stack), mss, scales);
         self.receive.rcv_mss = LEAST_MSS;
@@ -214,6 +215,12 @@ impl Connection {
         self.receive.header_length = 20 + if self.timestamps.ok { TIMESTAMPS } else { 0 };
         self.receive.establish(&Context::of(stack), mss, advmss);
         self.init_path_mtu(&Self::clock(stack), &stack.settings.tcp);
+        if let Some(route) = &self.route {
+            self.acks.always_quick = route.metrics.quickack;
+            if route.metrics.initcwnd != 0 {
+                self.sender.congestion.initial = route.metrics.initcwnd;
+            }
+        }
         self.sender.establish(&mut Context::of(stack));
         self.recall_metrics(stack);
         self.sender.gso_max_size = self.gso(stack).size;

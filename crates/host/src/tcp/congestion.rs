@@ -20,6 +20,8 @@ pub(crate) const INFINITE_SSTHRESH: u32 = 0x7fff_ffff;
 pub(crate) struct Congestion {
     /// The window in segments (`snd_cwnd`).
     pub(crate) snd_cwnd: u32,
+    /// What it begins with (`tcp_init_cwnd`): the route's, or ten.
+    pub(crate) initial: u32,
     /// The slow-start threshold in segments (`snd_ssthresh`).
     pub(crate) snd_ssthresh: u32,
     /// What the window may never exceed (`snd_cwnd_clamp`).
@@ -44,6 +46,7 @@ impl Default for Congestion {
     fn default() -> Self {
         Congestion {
             snd_cwnd: INITIAL_WINDOW,
+            initial: INITIAL_WINDOW,
             snd_ssthresh: INFINITE_SSTHRESH,
             snd_cwnd_clamp: u32::MAX,
             snd_cwnd_cnt: 0,
@@ -140,7 +143,7 @@ impl Congestion {
         }
         // tcp_cwnd_application_limited
         if limited.may_shrink {
-            let used = self.snd_cwnd_used.max(INITIAL_WINDOW);
+            let used = self.snd_cwnd_used.max(self.initial);
             if used < self.snd_cwnd {
                 self.snd_ssthresh = self.current_ssthresh(false);
                 self.set_window((self.snd_cwnd.saturating_add(used)) >> 1);
@@ -153,7 +156,7 @@ impl Congestion {
     /// After a pause of `idle` ticks: half the window for every time-out that passed (RFC 2861, `tcp_cwnd_restart`).
     pub(super) fn restart(&mut self, idle: u64, rto: u64, in_reduction: bool, now: u64) {
         self.snd_ssthresh = self.current_ssthresh(in_reduction);
-        let least = INITIAL_WINDOW.min(self.snd_cwnd);
+        let least = self.initial.min(self.snd_cwnd);
         let rto = rto.max(1);
         let mut window = self.snd_cwnd;
         let mut left = idle;

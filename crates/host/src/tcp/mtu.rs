@@ -43,7 +43,9 @@ pub(super) enum Probing {
 
 /// The segment size that a route announces (`dst_metric_advmss`: `ipv4_default_advmss`, `ip6_default_advmss`).
 pub(super) fn route_advmss(route: &Route, v6: bool) -> u32 {
-    if v6 {
+    if route.metrics.advmss != 0 {
+        route.metrics.advmss
+    } else if v6 {
         let mss = route.mtu.saturating_sub(60).max(1220);
         if mss > 65_535 - 20 { 65_535 } else { mss }
     } else {

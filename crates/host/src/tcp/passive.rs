@@ -423,6 +423,7 @@ impl Listener {
             .map_or(advmss, |own| advmss.min(u32::from(own)));
         let mss = advmss.saturating_sub(if request.timestamps { TIMESTAMPS } else { 0 });
         let mut receive = receive_buffer(&self.options, &stack.settings.tcp);
+        receive.first_window = route.metrics.initrwnd;
         let scales = request.snd_wscale.is_some();
         receive.select_initial_window(&Context::of(stack), mss, scales);
         request.rcv_wnd = receive.rcv_wnd;

@@ -204,6 +204,8 @@ pub(crate) struct ReceiveBuffer {
     pub(crate) rcv_mss: u32,
     /// The largest segment that we advertised, less timestamps (`advmss`).
     pub(super) advmss: u32,
+    /// The most that the first window may be, in segments (`initrwnd` of the route); 0: as much as there is room for.
+    pub(crate) first_window: u32,
     /// A header without SACK blocks (`tcp_header_len`): 32 with timestamps, 20 without.
     pub(crate) header_length: u32,
     /// SACK was agreed on.
@@ -244,6 +246,7 @@ impl ReceiveBuffer {
             rmem_alloc: 0,
             rcv_mss: 536,
             advmss: 536,
+            first_window: 0,
             header_length: 20,
             sack: false,
             bytes_received: 0,

@@ -123,7 +123,10 @@ impl ReceiveBuffer {
         if self.locked && (clamp == 0 || clamp > space) {
             clamp = space;
         }
-        let initial = initial_window(context.settings, space, mss, clamp, scaling);
+        let mut initial = initial_window(context.settings, space, mss, clamp, scaling);
+        if self.first_window > 0 {
+            initial.window = initial.window.min(self.first_window.saturating_mul(mss));
+        }
         self.window_clamp = initial.clamp;
         self.rcv_wscale = initial.scale;
         self.rcv_wnd = initial.window;

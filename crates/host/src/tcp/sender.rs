@@ -9,7 +9,7 @@
 use transect_packet::SequenceNumber;
 
 use super::clock::{Clock, Context, Timer};
-use super::congestion::{self, Algorithm, ApplicationLimited, Congestion, Flight, INITIAL_WINDOW};
+use super::congestion::{self, Algorithm, ApplicationLimited, Congestion, Flight};
 use super::cubic::Cubic;
 use super::rack::Rack;
 use super::rate::DeliveryRate;
@@ -230,8 +230,8 @@ impl Sender {
         self.rtt.establish(&context.clock);
         self.congestion.snd_ssthresh = congestion::INFINITE_SSTHRESH;
         let lossy = self.total_retrans > 1 && self.recovery.undo_marker.is_some();
-        self.congestion
-            .set_window(if lossy { 1 } else { INITIAL_WINDOW });
+        let initial = self.congestion.initial.min(self.congestion.snd_cwnd_clamp);
+        self.congestion.set_window(if lossy { 1 } else { initial });
         self.congestion.snd_cwnd_stamp = context.clock.jiffies();
         self.recovery.prior_ssthresh = 0;
         let flight = self.flight();

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 
 use transect_config::{
-    HostConfig, IpVersion, NextHop, PolicyAction, PolicyRule, Prefix, Route, RouteKind, Table,
-    default_policy_rules,
+    HostConfig, IpVersion, NextHop, PolicyAction, PolicyRule, Prefix, Route, RouteKind,
+    RouteMetrics, Table, default_policy_rules,
 };
 
 use super::source::preferred_source;
@@ -488,6 +488,7 @@ fn unicast(
             preferred_source(tables.config, query.destination, device, gateway, scope)
         }),
         mtu: mtu(tables.config, route, device),
+        metrics: route.map(|route| route.metrics).unwrap_or_default(),
     }
 }
 
@@ -519,6 +520,7 @@ pub(super) fn local_route(kind: RouteKind, destination: Prefix, device: &str) ->
         metric: 0,
         tos: 0,
         mtu: None,
+        metrics: RouteMetrics::default(),
         scope: None,
         protocol: Some("kernel".to_owned()),
         preference: None,

@@ -191,11 +191,8 @@ impl ModelWorld {
                 "`ip route {verb} {spec}`: this route is not understood"
             )));
         };
-        // Metrics other than the MTU are nothing that the model goes by.
-        let metrics = [
-            "initcwnd", "initrwnd", "rto_min", "quickack", "advmss", "window", "congctl",
-            "features", "rtt",
-        ];
+        // Metrics that the model does not go by.
+        let metrics = ["rto_min", "window", "congctl", "features", "rtt"];
         if let Some(metric) = spec.split_whitespace().find(|word| metrics.contains(word)) {
             return Err(WorldError(format!(
                 "`ip route {verb} {spec}`: the model host knows no {metric} of routes"
