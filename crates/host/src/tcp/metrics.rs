@@ -1,7 +1,7 @@
 //! What former connections to a destination found out (net/ipv4/tcp_metrics.c; `ip tcp_metrics show`): round trip, deviation,
 //! window, threshold, reordering. A new connection takes its first time-out from there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::clock::Context;
@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
 #[derive(Debug, Default)]
 pub(crate) struct MetricsTable {
     entries: BTreeMap<(IpAddr, IpAddr), Metrics>,
+    by_age: BTreeSet<(u64, (IpAddr, IpAddr))>,
 }
 
 impl MetricsTable {
@@ -46,15 +47,17 @@ impl MetricsTable {
         (!old).then_some(*metrics)
     }
 
-    fn set(&mut self, ends: (IpAddr, IpAddr), metrics: Metrics, hz: u64) {
-        if self.entries.len() >= MOST && !self.entries.contains_key(&ends) {
-            let oldest = metrics.stamp.saturating_sub(LIFETIME_SECONDS * hz);
-            self.entries.retain(|_, known| known.stamp >= oldest);
-            if self.entries.len() >= MOST {
-                return;
-            }
+    /// Remembers; where there is no room, the oldest is forgotten (`TCP_METRICS_RECLAIM_DEPTH`). O(log n).
+    fn set(&mut self, ends: (IpAddr, IpAddr), metrics: Metrics) {
+        if let Some(old) = self.entries.insert(ends, metrics) {
+            self.by_age.remove(&(old.stamp, ends));
         }
-        self.entries.insert(ends, metrics);
+        self.by_age.insert((metrics.stamp, ends));
+        if self.entries.len() > MOST
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.entries.remove(&oldest);
+        }
     }
 }
 
@@ -97,20 +100,19 @@ impl Connection {
             == 0;
         let ends = (self.local.address, self.peer.address);
         let old = stack.metrics(ends);
-        let (now, hz) = (stack.ticks.at(stack.now), u64::from(stack.ticks.hz()));
         if self.sender.backoff > 0 || self.sender.rtt.srtt_us == 0 {
             // Nothing came back in time: what was known is doubtful.
             if let Some(mut metrics) = old {
                 metrics.rtt_us = 0;
-                stack.tcp_metrics.set(ends, metrics, hz);
+                stack.tcp_metrics.set(ends, metrics);
             }
             return;
         }
         let mut metrics = old.unwrap_or_default();
         self.sender
             .remember(&mut metrics, saves_threshold, stack.settings.tcp.reordering);
-        metrics.stamp = now;
-        stack.tcp_metrics.set(ends, metrics, hz);
+        metrics.stamp = stack.ticks.at(stack.now);
+        stack.tcp_metrics.set(ends, metrics);
     }
 }
 
@@ -193,25 +195,25 @@ mod tests {
             stamp: 1000,
             ..Metrics::default()
         };
-        table.set(ENDS, metrics, 250);
+        table.set(ENDS, metrics);
         assert_eq!(table.get(ENDS, 1000 + 3600 * 250, 250), Some(metrics));
         assert_eq!(table.get(ENDS, 1001 + 3600 * 250, 250), None);
     }
 
     #[test]
-    fn the_table_is_bounded_and_makes_room_of_what_is_old() {
+    fn the_table_is_bounded_and_forgets_the_oldest() {
         let mut table = MetricsTable::default();
-        let of = |stamp| Metrics {
-            rtt_us: 1,
-            stamp,
-            ..Metrics::default()
-        };
         let address = |number: u32| IpAddr::V4(Ipv4Addr::from(number));
         for number in 0..70_000 {
-            table.set((ENDS.0, address(number)), of(0), 250);
+            let metrics = Metrics {
+                rtt_us: 1,
+                stamp: u64::from(number),
+                ..Metrics::default()
+            };
+            table.set((ENDS.0, address(number)), metrics);
         }
-        assert_eq!(table.entries.len(), MOST);
-        table.set((ENDS.0, address(80_000)), of(3601 * 250), 250);
-        assert_eq!(table.entries.len(), 1);
+        assert_eq!((table.entries.len(), table.by_age.len()), (MOST, MOST));
+        assert_eq!(table.get((ENDS.0, address(4463)), 70_000, 250), None);
+        assert!(table.get((ENDS.0, address(4464)), 70_000, 250).is_some());
     }
 }

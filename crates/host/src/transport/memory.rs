@@ -80,7 +80,11 @@ mod tests {
             (4032, 4352 + 4096, 0),
             (10_040, 12_544, 0),
         ] {
-            assert_eq!(written(length), Written { truesize, room }, "{length} bytes");
+            assert_eq!(
+                written(length),
+                Written { truesize, room },
+                "{length} bytes"
+            );
         }
     }
 
