@@ -169,15 +169,34 @@ impl SendBuffer {
         self.unsent.len() <= 1
     }
 
-    /// Counts the head's wire segments (`tcp_init_tso_segs`).
+    /// Counts the head's wire segments (`tcp_set_skb_tso_segs`).
     pub(crate) fn count_head_segments(&mut self, mss: u32) -> u32 {
         let Some(head) = self.unsent.front_mut() else {
             return 0;
         };
-        if head.pcount == 0 || (head.pcount > 1 && head.mss() != mss) {
-            head.set_segments(mss);
-        }
+        head.set_segments(mss);
         u32::from(head.pcount)
+    }
+
+    /// Fills the head up to `length` payload bytes from what waits behind it (`tcp_grow_skb`), from the next segment only.
+    pub(crate) fn grow_head(&mut self, length: u32) {
+        let mut segments = self.unsent.iter_mut();
+        let (Some(head), Some(next)) = (segments.next(), segments.next()) else {
+            return;
+        };
+        let moved = length.saturating_sub(head.len()).min(next.len());
+        if moved == 0 || head.flags & (TcpFlags::SYN | TcpFlags::FIN) != 0 {
+            return;
+        }
+        head.end_seq = head.end_seq + moved;
+        head.truesize = head.truesize.saturating_add(moved);
+        next.trim_head(moved);
+        if next.len() == 0 {
+            head.end_seq = next.end_seq;
+            head.flags |= next.flags;
+            self.wmem_queued = self.wmem_queued.saturating_sub(next.truesize);
+            self.unsent.remove(1);
+        }
     }
 
     /// Cuts the head after `length` payload bytes (`tso_fragment`).
@@ -357,6 +376,28 @@ mod tests {
         };
         assert_eq!(steps, [full, Appended::NoSpace]);
         assert!(!buffer.is_writable(FIRST, u32::MAX));
+    }
+
+    #[test]
+    fn the_head_is_filled_from_the_next_segment_before_it_goes() {
+        let mut buffer = SendBuffer::new(FIRST, 1 << 20);
+        for _ in 0..3 {
+            let data = [7; 500];
+            assert_eq!(buffer.append(&data, 500, u32::MAX, true).0, 500);
+        }
+        buffer.append_fin();
+        assert_eq!(buffer.wmem_queued, 3 * (OVERHEAD + 500));
+        buffer.grow_head(800);
+        assert_eq!(buffer.head().map(Segment::len), Some(800));
+        assert_eq!(buffer.wmem_queued, 3 * (OVERHEAD + 500));
+        buffer.grow_head(2000);
+        assert_eq!(buffer.head().map(Segment::len), Some(1000));
+        assert_eq!(buffer.wmem_queued, 2 * OVERHEAD + 1500);
+        buffer.grow_head(2000);
+        let head = buffer.take_head().unwrap();
+        assert_eq!((head.len(), head.end_seq), (1500, FIRST + 1501));
+        assert_eq!(head.truesize, buffer.wmem_queued);
+        assert!(buffer.head().is_none());
     }
 
     #[test]

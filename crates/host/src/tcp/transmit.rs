@@ -253,6 +253,7 @@ impl Connection {
                 quota => quota,
             }
             .min(most);
+            self.send_buffer.grow_head(quota.saturating_mul(mss));
             let segments = self.send_buffer.count_head_segments(mss);
             let Some(head) = self.send_buffer.head().cloned() else {
                 break;
