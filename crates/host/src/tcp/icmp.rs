@@ -49,7 +49,8 @@ enum Said {
     Nothing,
     /// The path is too narrow.
     TooBig(u32),
-    /// An errno for the socket; whether the network or the host cannot be reached (for now).
+    /// An errno for the socket; whether a time-out need not have doubled for it (RFC 6069; over IPv6 Linux says so of "no route"
+    /// alone).
     Error(Errno, bool),
 }
 
@@ -60,7 +61,7 @@ fn said(error: &IcmpError<'_>) -> Said {
             (2, _) => Said::TooBig(error.mtu),
             (1, 0) => Said::Error(Errno::Enetunreach, true),
             (1, 1 | 5 | 6) => Said::Error(Errno::Eacces, false),
-            (1, 2 | 3) => Said::Error(Errno::Ehostunreach, true),
+            (1, 2 | 3) => Said::Error(Errno::Ehostunreach, false),
             (1, 4) => Said::Error(Errno::Econnrefused, false),
             (3, _) => Said::Error(Errno::Ehostunreach, false),
             (4, _) => Said::Error(Errno::Eproto, false),
@@ -82,6 +83,16 @@ fn said(error: &IcmpError<'_>) -> Said {
     }
 }
 
+/// Whether an error ends a handshake whose SYN-ACK it is about (`tcp_v4_err`; the fatal ones of `icmpv6_err_convert`).
+fn ends_handshake(error: &IcmpError<'_>) -> bool {
+    let place = (error.kind, error.code);
+    if error.destination.is_ipv6() {
+        matches!(place, (1, 1 | 4 | 5 | 6) | (4, _))
+    } else {
+        matches!(place, (3, 0 | 1) | (11 | 12, _))
+    }
+}
+
 impl Tcp {
     /// An ICMP error about a segment that this host sent.
     pub(crate) fn handle_icmp(&mut self, stack: &mut Stack, error: &IcmpError<'_>) {
@@ -100,7 +111,7 @@ impl Tcp {
             }
             Some(Entry::TimeWait(_)) => {}
             Some(Entry::Request(listener, number)) => {
-                self.request_error(stack, (listener, number), seq, said(error));
+                self.request_error(stack, (listener, number), seq, ends_handshake(error));
             }
             Some(Entry::Connection(id)) => {
                 if let Some(Socket::Connection(connection)) = self.sockets.get_mut(&id) {
@@ -117,7 +128,7 @@ impl Tcp {
         stack: &mut Stack,
         (id, number): (crate::socket::SocketId, u64),
         seq: SequenceNumber,
-        said: Said,
+        aborts: bool,
     ) {
         let Some(Socket::Listener(listener)) = self.sockets.get_mut(&id) else {
             return;
@@ -132,7 +143,6 @@ impl Tcp {
                 .count(TcpExtCounter::OutOfWindowIcmps);
             return;
         }
-        let aborts = matches!(said, Said::Error(_, true) | Said::Error(Errno::Eproto, _));
         if aborts && let Some(request) = listener.forget(number) {
             self.table.remove(&request.ends, Entry::Request(id, number));
             if let Some(Socket::Listener(listener)) = self.sockets.get_mut(&id) {
@@ -176,8 +186,9 @@ impl Connection {
                 } else {
                     // Told only when time runs out: a route may come back.
                     self.soft_error = Some(errno);
-                    if opening && !self.orphan {
-                        // Who polls learns of it at once, from the error queue (`ip_icmp_error`).
+                    if opening && !self.orphan && self.peer.address.is_ipv4() {
+                        // Who polls learns of it at once, from the error queue (`ip_icmp_error`; `ipv6_icmp_error` puts nothing
+                        // there unless it was asked to).
                         stack.events.push_back(Event::Failed(self.id));
                     }
                 }
@@ -242,6 +253,8 @@ mod tests {
         assert_eq!(told(false, 4, 0), Said::Nothing);
         assert_eq!(told(true, 1, 4), Said::Error(Errno::Econnrefused, false));
         assert_eq!(told(true, 1, 1), Said::Error(Errno::Eacces, false));
+        assert_eq!(told(true, 1, 0), Said::Error(Errno::Enetunreach, true));
+        assert_eq!(told(true, 1, 3), Said::Error(Errno::Ehostunreach, false));
         assert_eq!(told(true, 2, 0), Said::TooBig(1400));
     }
 }
