@@ -23,7 +23,7 @@ mod step;
 mod task;
 mod topology;
 mod watch;
-mod wire;
+pub(crate) mod wire;
 
 use std::path::Path;
 use std::time::Duration;

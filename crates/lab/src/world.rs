@@ -8,6 +8,7 @@ mod listener;
 mod namespace;
 mod observe;
 mod program;
+mod relay;
 mod sockets;
 mod step;
 mod topology;
@@ -38,6 +39,8 @@ pub(crate) struct World {
     connections: Arc<Mutex<HashMap<String, Arc<Socket>>>>,
     /// Connections without a name, kept open.
     unnamed: Arc<Mutex<Vec<Socket>>>,
+    /// Links with conditions.
+    _relays: Vec<relay::Relay>,
     hosts: BTreeMap<String, Arc<HostNamespace>>,
     ipv6: bool,
     folder: PathBuf,
@@ -56,28 +59,24 @@ impl World {
         folder: PathBuf,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, WorldError> {
-        if scenario.links.iter().any(|link| link.conditions.is_some()) {
-            return Err(WorldError::new(
-                "a link has `conditions`: the kernel world has none; run it with --world model",
-            ));
-        }
         let mut hosts = BTreeMap::new();
         for name in scenario.hosts.keys() {
             let host = HostNamespace::create(name)
                 .map_err(WorldError::doing(format!("making the namespace of {name}")))?;
             hosts.insert(name.clone(), Arc::new(host));
         }
+        let relays = topology::build(scenario, &hosts, &folder)?;
         let mut world = World {
             programs: Vec::new(),
             listeners: Vec::new(),
             connections: Arc::default(),
             unnamed: Arc::default(),
+            _relays: relays,
             hosts,
             ipv6: scenario.ipv6,
             folder,
             stop,
         };
-        topology::build(scenario, &world.hosts, &world.folder)?;
         for drop in &scenario.tc_drops {
             world.drop_at_tc(drop)?;
         }

@@ -127,7 +127,10 @@ fn host(
         // What a veth leaves undone, its peer takes as it is; on a wire that damages frames the bytes must be those of a wire.
         features: match end.link.conditions {
             None => Features::VETH,
-            Some(_) => Features::NONE,
+            Some(_) => Features {
+                gso: true,
+                ..Features::NONE
+            },
         },
     });
     let uptime = u64::try_from(UPTIME.as_nanos()).unwrap_or(0);

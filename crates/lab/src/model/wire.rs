@@ -8,11 +8,12 @@ use std::time::Duration;
 use transect_host::Packet;
 use transect_path::Timestamp;
 
-use crate::scenario::{Conditions, Share, Span};
+use super::SEED;
+use crate::scenario::{Conditions, Scenario, Share, Span};
 
 /// What a link does to frames. The default is a veth pair: nothing but a few microseconds of processor time.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct WireSetup {
+pub(crate) struct WireSetup {
     /// From one end to the other.
     pub(super) delay: Duration,
     /// Bits in a second, each direction on its own; none: at once.
@@ -54,7 +55,7 @@ impl Default for WireSetup {
 
 impl WireSetup {
     /// What an experiment asks for.
-    pub(super) fn of(conditions: &Conditions) -> Self {
+    pub(crate) fn of(conditions: &Conditions) -> Self {
         let default = WireSetup::default();
         let share = |share: Option<Share>| share.map_or(0, Share::of_a_million);
         let time = |span: Option<Span>, default: Duration| span.map_or(default, |span| span.0);
@@ -74,9 +75,30 @@ impl WireSetup {
     }
 }
 
+/// The seeds of an experiment's links, the same in both worlds: what is lost in one is lost in the other.
+#[derive(Debug)]
+pub(crate) struct WireSeeds(fastrand::Rng);
+
+impl WireSeeds {
+    /// From the experiment's own seed.
+    pub(crate) fn of(scenario: &Scenario) -> Self {
+        let mut random = fastrand::Rng::with_seed(SEED);
+        // Each host has drawn one before.
+        for _ in scenario.hosts.keys() {
+            let _ = random.u64(..);
+        }
+        WireSeeds(random)
+    }
+
+    /// Those of the next link's two directions.
+    pub(crate) fn next_pair(&mut self) -> [u64; 2] {
+        [self.0.u64(..), self.0.u64(..)]
+    }
+}
+
 /// One direction of a link.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     setup: WireSetup,
     random: fastrand::Rng,
     /// When each frame that was given a turn has been sent; the last one is when the next may begin.
@@ -85,7 +107,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// A direction with a seed of its own.
-    pub(super) fn new(setup: WireSetup, seed: u64) -> Self {
+    pub(crate) fn new(setup: WireSetup, seed: u64) -> Self {
         Wire {
             setup,
             random: fastrand::Rng::with_seed(seed),
@@ -94,7 +116,7 @@ impl Wire {
     }
 
     /// Takes a frame, and says when and as what it arrives: once, not at all, or twice.
-    pub(super) fn carry(&mut self, now: Timestamp, mut frame: Packet) -> Vec<(Timestamp, Packet)> {
+    pub(crate) fn carry(&mut self, now: Timestamp, mut frame: Packet) -> Vec<(Timestamp, Packet)> {
         let Some(sent) = self.turn(now, frame.frame().len()) else {
             return Vec::new();
         };

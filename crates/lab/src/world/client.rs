@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::sockets::prefer_cubic;
 use super::{HostNamespace, WorldError};
 use crate::scenario::{
     ConnectEnd, Datagrams, Exchange, Receive, ReceiveEnd, SendData, SendEnd, Span,
@@ -44,6 +45,7 @@ pub(super) fn connect(
                 Type::STREAM,
                 Some(Protocol::TCP),
             )?;
+            prefer_cubic(&socket);
             socket.connect_timeout(&address.into(), timeout)?;
             Ok(socket)
         })

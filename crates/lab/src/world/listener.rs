@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
+use super::sockets::prefer_cubic;
 use super::{HostNamespace, WorldError};
 use crate::scenario::{SocketFilter, TcpListen, TcpService, UdpListen, UdpService};
 
@@ -127,6 +128,9 @@ fn bound(
 ) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     socket.set_reuse_address(kind == Type::STREAM)?;
+    if kind == Type::STREAM {
+        prefer_cubic(&socket);
+    }
     if let Some(bytes) = receive_buffer {
         // Before listen(): the window scale of accepted connections comes from it (tcp(7)).
         socket.set_recv_buffer_size(usize::try_from(bytes).unwrap_or(usize::MAX))?;

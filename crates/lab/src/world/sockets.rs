@@ -2,6 +2,13 @@
 
 use std::fmt;
 
+use socket2::Socket;
+
+/// The congestion control of the model world. A kernel that does not have it takes its own.
+pub(super) fn prefer_cubic(socket: &Socket) {
+    let _ = socket.set_tcp_congestion(b"cubic");
+}
+
 /// One TCP socket of /proc/net/tcp or tcp6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TcpSocket {

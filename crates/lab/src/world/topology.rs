@@ -2,27 +2,38 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::command::{self, Limit};
+use super::relay::{self, Relay};
 use super::{HostNamespace, WorldError};
+use crate::model::wire::{Wire, WireSeeds, WireSetup};
 use crate::scenario::{Host, Link, Scenario, mac};
 
 /// Below are the loopback and what the kernel makes by itself in each new namespace (tunnels, ifb).
 const FIRST_INDEX: usize = 100;
+
+/// Frames that wait for the carrier of a link with conditions.
+const RING: usize = 10_000;
 
 /// Carriers come up within milliseconds.
 const CARRIER: Duration = Duration::from_secs(5);
 
 type Hosts = BTreeMap<String, Arc<HostNamespace>>;
 
-/// Makes everything that an experiment has of this kind.
-pub(super) fn build(scenario: &Scenario, hosts: &Hosts, folder: &Path) -> Result<(), WorldError> {
+/// Makes everything that an experiment has of this kind; what carries its links with conditions.
+pub(super) fn build(
+    scenario: &Scenario,
+    hosts: &Hosts,
+    folder: &Path,
+) -> Result<Vec<Relay>, WorldError> {
     for (name, host) in &scenario.hosts {
         let namespace = lookup(hosts, name)?;
         set_sysctls(namespace, defaults())?;
+        prefer_cubic(namespace)?;
         // Forwarding before the links: devices inherit it.
         if host.forwarding {
             let forwarding = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"];
@@ -33,8 +44,18 @@ pub(super) fn build(scenario: &Scenario, hosts: &Hosts, folder: &Path) -> Result
         }
     }
     let mut batch = String::new();
+    let mut relays = Vec::new();
+    let mut seeds = WireSeeds::of(scenario);
     for (index, link) in scenario.links.iter().enumerate() {
-        add_link(&mut batch, index, link, hosts)?;
+        let seeds = seeds.next_pair();
+        match &link.conditions {
+            None => add_link(&mut batch, index, link, hosts)?,
+            Some(conditions) => {
+                let setup = WireSetup::of(conditions);
+                let wires = seeds.map(|seed| Wire::new(setup, seed));
+                relays.push(add_relay(index, link, hosts, folder, wires)?);
+            }
+        }
     }
     if let Some(any) = hosts.values().next() {
         ip_batch(any, folder, "links", "-4", &batch)?;
@@ -50,7 +71,40 @@ pub(super) fn build(scenario: &Scenario, hosts: &Hosts, folder: &Path) -> Result
     for (name, host) in hosts {
         wait_for_carriers(name, host, folder)?;
     }
-    Ok(())
+    Ok(relays)
+}
+
+/// A link with conditions.
+fn add_relay(
+    index: usize,
+    link: &Link,
+    hosts: &Hosts,
+    folder: &Path,
+    wires: [Wire; 2],
+) -> Result<Relay, WorldError> {
+    let mut files = Vec::new();
+    for (end_index, end) in link.ends.iter().enumerate() {
+        let (host, interface) = end
+            .split_once(':')
+            .ok_or_else(|| WorldError::new(format!("\"{end}\" is no end of a link")))?;
+        let host = lookup(hosts, host)?;
+        files.push(relay::open(host, interface)?);
+        let both = link.mtu;
+        let mtu = both.and_then(|both| both.get(end_index).copied());
+        // Without a discipline, like a veth; what the file's reader has not taken yet waits in a ring of that length.
+        let text = format!(
+            "link set {interface} address {} mtu {} txqueuelen {RING}\n",
+            mac(index, end_index),
+            mtu.unwrap_or(1500)
+        );
+        ip_batch(host, folder, "links", "-4", &text)?;
+        let plain = format!("tc qdisc replace dev {interface} root noqueue");
+        command::run_successfully(host, folder, &plain)?;
+    }
+    let ends: [File; 2] = files
+        .try_into()
+        .map_err(|_| WorldError::new("a link has two ends"))?;
+    Relay::start(ends, wires)
 }
 
 /// Waits until every link that is up can carry packets; before that, the kernel drops them, and IPv6 answers no solicitation.
@@ -99,8 +153,6 @@ fn defaults() -> impl IntoIterator<Item = (String, String)> {
             "net.ipv6.conf.default.mldv2_unsolicited_report_interval",
             "0",
         ),
-        // The same congestion control everywhere, whatever the machine prefers.
-        ("net.ipv4.tcp_congestion_control", "cubic"),
         // There is no router to solicit.
         ("net.ipv6.conf.default.router_solicitations", "0"),
     ]
@@ -208,6 +260,20 @@ fn ip_batch(
 }
 
 /// Sets sysctls of the namespace. /proc/sys/net shows the namespace of the thread that opens it.
+/// The same congestion control everywhere, whatever the machine prefers, where a namespace may choose it: the kernel refuses what
+/// `net.ipv4.tcp_allowed_congestion_control` leaves out (`tcp_set_default_congestion_control`). The laboratory's own sockets
+/// choose it for themselves.
+fn prefer_cubic(host: &Arc<HostNamespace>) -> Result<(), WorldError> {
+    let path = "/proc/sys/net/ipv4/tcp_congestion_control";
+    host.run(move || match std::fs::write(path, "cubic") {
+        Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => {
+            Err(WorldError(format!("writing cubic to {path}: {error}")))
+        }
+        _ => Ok(()),
+    })
+    .map_err(WorldError::doing("entering the namespace"))?
+}
+
 fn set_sysctls(
     host: &Arc<HostNamespace>,
     sysctls: impl IntoIterator<Item = (String, String)>,
