@@ -44,10 +44,7 @@ pub(crate) fn select(selection: &Selection) -> Result<Vec<Scenario>, LabError> {
     for name in names {
         let meant = if name.ends_with(".toml") {
             let path = Path::new(name);
-            let text = std::fs::read_to_string(path).map_err(|source| LabError::Read {
-                path: path.to_owned(),
-                source,
-            })?;
+            let text = read(path)?;
             scenario::parse(path, &text)?
         } else {
             by_name(&known, name)
@@ -65,6 +62,23 @@ pub(crate) fn select(selection: &Selection) -> Result<Vec<Scenario>, LabError> {
         }
     }
     Ok(chosen)
+}
+
+/// The text of a file.
+fn read(path: &Path) -> Result<String, LabError> {
+    let bytes = std::fs::read(path).map_err(|source| LabError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..valid).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let path = path.display();
+        LabError::Scenario(format!(
+            "{path}:{line}: byte {valid} of the file is no UTF-8; expected text"
+        ))
+    })
 }
 
 /// By exact name; else by pattern or prefix. What is slow must be named exactly, by its file's name, or by a pattern that finds

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use transect_config::Prefix;
+use transect_packet::{LinkType, bpf};
 use transect_path::CauseId;
 
 use super::variables::{self, Variables};
@@ -132,6 +134,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Vec<Scenario>, LabError> {
         stem: &stem,
     };
     let header: Header = reader.deserialize(text)?;
+    reader.check_links(&header.links)?;
     let mut scenarios = Vec::new();
     for values in combinations(&header.matrix, |_| true) {
         scenarios.push(reader.scenario(&header, values, false)?);
@@ -196,8 +199,36 @@ impl Reader<'_> {
                 text.get(..span.start)
                     .map_or(1, |before| before.matches('\n').count() + 1)
             });
-            self.error(line, error.message())
+            self.error(line, numbers_in_words(error.message()))
         })
+    }
+
+    /// Ends and addresses of links, before anything is made of them.
+    fn check_links(&self, links: &[Link]) -> Result<(), LabError> {
+        for end in links.iter().flat_map(|link| &link.ends) {
+            // IFNAMSIZ is 16 with the final zero.
+            let interface = end.split_once(':').map(|(_, interface)| interface.len());
+            if !interface.is_some_and(|length| (1..=15).contains(&length)) {
+                let what = format!("\"{end}\" is no end of a link; expected \"host:interface\"");
+                return Err(self.error(self.line_of(end), what));
+            }
+        }
+        let v4 = links.iter().flat_map(|link| &link.ipv4).flatten();
+        let v6 = links.iter().flat_map(|link| &link.ipv6).flatten();
+        let of_family = v4.map(|one| (one, false)).chain(v6.map(|one| (one, true)));
+        for (address, v6) in of_family.filter(|(address, _)| *address != "-") {
+            let fits = address
+                .parse::<Prefix>()
+                .is_ok_and(|prefix| address.contains('/') && prefix.address.is_ipv6() == v6);
+            if !fits {
+                let example = if v6 { "fd00::1/64" } else { "10.0.0.1/24" };
+                let what = format!(
+                    "\"{address}\" is no address with a prefix length, such as \"{example}\""
+                );
+                return Err(self.error(self.line_of(address), what));
+            }
+        }
+        Ok(())
     }
 
     fn scenario(
@@ -322,18 +353,15 @@ impl Reader<'_> {
 
     /// Every host and program that is named must exist.
     fn check_references(&self, scenario: &Scenario) -> Result<(), LabError> {
-        let mut hosts: Vec<&str> = Vec::new();
-        for end in scenario.links.iter().flat_map(|link| &link.ends) {
-            match end.split_once(':') {
-                // IFNAMSIZ is 16 with the final zero.
-                Some((host, interface)) if (1..=15).contains(&interface.len()) => hosts.push(host),
-                _ => {
-                    return Err(self.error(
-                        self.line_of(end),
-                        format!("\"{end}\" is no end of a link; expected \"host:interface\""),
-                    ));
-                }
-            }
+        let ends = scenario.links.iter().flat_map(|link| &link.ends);
+        let mut hosts: Vec<&str> = ends
+            .filter_map(|end| Some(end.split_once(':')?.0))
+            .collect();
+        if let Some(filter) = &scenario.observe.filter
+            && let Err(error) = bpf::compile(filter, LinkType::ETHERNET)
+        {
+            let what = format!("the filter expression \"{filter}\": {error}");
+            return Err(self.error(self.line_of("filter"), what));
         }
         hosts.extend(scenario.bridges.iter().map(|one| one.host.as_str()));
         hosts.extend(scenario.setup.iter().map(|one| one.host.as_str()));
@@ -373,6 +401,19 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
+
+/// What is said of numbers by the names of their types, in words.
+fn numbers_in_words(message: &str) -> String {
+    let mut message = message.to_owned();
+    for (name, most) in [("u8", "255"), ("u16", "65535"), ("u32", "4294967295")] {
+        let words = format!("expected a whole number from 0 to {most}");
+        message = message.replace(&format!("expected {name}"), &words);
+    }
+    let whole = "expected a whole number, not negative";
+    message
+        .replace("expected u64", whole)
+        .replace("expected usize", whole)
 }
 
 /// `Vec::retain` for a condition that can fail.
@@ -520,6 +561,39 @@ rule = { backend = "${rule_backend}" }
                 "unknown host \"clinet\"",
             ),
             ("do.connect", "do.conect", 25, "unknown variant `conect`"),
+            (
+                "\"server:eth0\"]",
+                "\"servereth0\"]",
+                17,
+                "no end of a link",
+            ),
+            (
+                "10.0.0.1/24",
+                "10.0.0.300/24",
+                18,
+                "such as \"10.0.0.1/24\"",
+            ),
+            ("fd00::2/64", "10.0.0.2/24", 19, "such as \"fd00::1/64\""),
+            ("[hosts.server]", "[hosts.server", 15, "`]`"),
+            (
+                "hosts = [\"client\", \"server\"]",
+                "hosts = [\"client\", \"server\"]\nfilter = \"tcp prot 80\"",
+                28,
+                "found \"prot\"",
+            ),
+            (
+                "[observe]",
+                "[[prepare]]\nhost = \"server\"\ndo.tcp_listen = { port = 80000 }\n[observe]",
+                28,
+                "expected a whole number from 0 to 65535",
+            ),
+            (
+                "family = [",
+                "family = [\"ipv5\", ",
+                5,
+                "expected \"ipv4\" or \"ipv6\"",
+            ),
+            ("expect]]", "expected]]", 28, "unknown field `expected`"),
         ] {
             let text = FILE.replacen(from, to, 1);
             assert_ne!(text, FILE);
