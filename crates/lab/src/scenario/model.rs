@@ -50,7 +50,7 @@ pub struct Link {
     /// The MTUs of the ends in bytes; default 1500 each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<[u32; 2]>,
-    /// What the link does to frames besides carrying them, each direction on its own. In the model world alone.
+    /// What the link does to frames besides carrying them, each direction on its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Conditions>,
     /// When it applies; default always.
