@@ -13,6 +13,8 @@ use crate::socket::{Errno, SocketId};
 pub struct Readiness {
     /// POLLIN and POLLRDNORM.
     pub readable: bool,
+    /// POLLPRI: an urgent byte can be read.
+    pub urgent: bool,
     /// POLLOUT and POLLWRNORM.
     pub writable: bool,
     /// POLLRDHUP: the peer, or shutdown(2), has ended what can be read.
@@ -32,6 +34,8 @@ pub struct QueuedBytes {
     pub unacknowledged: u32,
     /// SIOCOUTQNSD: written and not sent.
     pub unsent: u32,
+    /// SIOCATMARK: what is read next stands behind the urgent mark.
+    pub at_mark: bool,
 }
 
 /// An option that getsockopt(2) reads.
@@ -53,6 +57,7 @@ pub enum OptionName {
     Mtu,
     ReceiveErrors,
     ReceiveLowWatermark,
+    UrgentInline,
     NoDelay,
     Cork,
     MaxSegment,
@@ -105,6 +110,8 @@ pub struct SendFlags {
     pub waits: bool,
     /// `MSG_EOR`: what is written later does not share a segment with this.
     pub end_of_record: bool,
+    /// `MSG_OOB`: the last byte is urgent.
+    pub urgent: bool,
 }
 
 impl Host {

@@ -149,6 +149,8 @@ pub enum SocketOption {
     ReceiveErrors(bool),
     /// `SO_RCVLOWAT` in bytes: how much must be there for the socket to be readable.
     ReceiveLowWatermark(u32),
+    /// `SO_OOBINLINE`: urgent data stays in the stream.
+    UrgentInline(bool),
     /// `TCP_NODELAY`.
     NoDelay(bool),
     /// `TCP_CORK`.

@@ -29,6 +29,7 @@ mod table;
 mod time_wait;
 mod timers;
 mod transmit;
+mod urgent;
 mod validate;
 
 mod ack;

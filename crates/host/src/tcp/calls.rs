@@ -153,7 +153,15 @@ impl Tcp {
         buffer: &mut [u8],
     ) -> Result<usize, Errno> {
         let connection = self.connection_mut(id)?;
-        let copied = connection.receive.read(&mut Context::of(stack), buffer);
+        if connection.steps_over_mark() && connection.receive.readable() > 0 {
+            connection.skip_urgent(stack);
+        }
+        let room = buffer
+            .len()
+            .min(connection.before_mark().unwrap_or(usize::MAX));
+        let room = buffer.get_mut(..room).unwrap_or_default();
+        let copied = connection.receive.read(&mut Context::of(stack), room);
+        connection.pass_mark();
         if copied > 0 {
             connection.clean_up_receive(stack, copied);
             self.settle(stack, id);

@@ -17,6 +17,7 @@ use super::receive_buffer::ReceiveBuffer;
 use super::send_buffer::SendBuffer;
 use super::sender::Sender;
 use super::socket_options::SocketOptions;
+use super::urgent::Urgent;
 use crate::counters::{TcpCounter, TcpExtCounter};
 use crate::ip::{Route, RouteKey, version_of};
 use crate::settings::TcpSettings;
@@ -122,6 +123,8 @@ pub(crate) struct Connection {
     /// What we announce (`advmss`).
     pub(super) advmss: u32,
     pub(super) path_mtu: PathMtu,
+    /// Urgent data, both ways.
+    pub(super) urgent: Urgent,
     /// The end of the last small segment sent (`snd_sml`), for Minshall's rule.
     pub(super) snd_sml: SequenceNumber,
     /// The next IPv4 identification (`inet_id`).
@@ -207,6 +210,7 @@ impl Connection {
             mss_clamp: MSS_DEFAULT,
             advmss: MSS_DEFAULT,
             path_mtu: PathMtu::default(),
+            urgent: Urgent::default(),
             snd_sml: iss,
             identification,
             below: 0,

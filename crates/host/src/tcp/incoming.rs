@@ -30,6 +30,8 @@ pub(super) struct Incoming {
     pub(super) flags: TcpFlags,
     /// The window as it stands in the header.
     pub(super) window: u16,
+    /// The urgent pointer.
+    pub(super) urgent: u16,
     /// The options.
     pub(super) options: TcpOptions,
     /// Bytes of header and options.
@@ -94,6 +96,7 @@ impl Incoming {
             ack: header.acknowledgment,
             flags,
             window: header.window,
+            urgent: u16_at(segment, 18),
             options: header.options(),
             header_length,
             length,

@@ -96,6 +96,7 @@ impl Connection {
             && !self.sender.snd_nxt.is_before(segment.ack)
             && timestamps
             && !self.receive.has_gap()
+            && !self.urgent.is_marked()
     }
 
     /// Whether the next segments may take the fast path (`tcp_fast_path_check`).
@@ -252,6 +253,7 @@ impl Connection {
         if outcome.acked > 0 || outcome.freed > 0 {
             let una = self.sender.snd_una;
             self.send_buffer.release(una, outcome.freed);
+            self.urgent.acknowledged(una);
             let busy = self.sender.queue.packets_out > 0 || self.send_buffer.head().is_some();
             if !busy {
                 self.limited
@@ -295,6 +297,7 @@ impl Connection {
 
     /// Payload and FIN (`tcp_data_queue`).
     fn queue(&mut self, stack: &mut Stack, segment: &Incoming, payload: &[u8]) -> Verdict {
+        self.receive_urgent(stack, segment, payload);
         if segment.seq == segment.end_seq {
             return Verdict::Consumed;
         }

@@ -47,8 +47,14 @@ impl Tcp {
             |to: transect_packet::SequenceNumber, from| to.offset_from(from).max(0).unsigned_abs();
         let (receive, sender) = (&connection.receive, &connection.sender);
         let written = connection.send_buffer.write_seq;
+        // Up to the urgent byte, where it is not one of the others (`tcp_inq`).
+        let unread = match connection.before_mark() {
+            Some(ahead) if !connection.options.urgent_inline => receive.readable().min(ahead),
+            _ => receive.readable(),
+        };
         Ok(QueuedBytes {
-            unread: u32::try_from(receive.readable()).unwrap_or(u32::MAX),
+            unread: u32::try_from(unread).unwrap_or(u32::MAX),
+            at_mark: connection.is_at_mark(),
             unacknowledged: ahead(written, sender.snd_una),
             unsent: ahead(written, sender.snd_nxt),
         })
@@ -87,7 +93,7 @@ impl Tcp {
     /// `recv(2)` with MSG_PEEK.
     pub(crate) fn peek(&mut self, id: SocketId, buffer: &mut [u8]) -> Result<usize, Errno> {
         let connection = self.connection_mut(id)?;
-        let copied = connection.receive.peek(buffer);
+        let copied = connection.peek_to_mark(buffer);
         if copied > 0 || connection.fin_received || buffer.is_empty() {
             return Ok(copied);
         }
@@ -203,6 +209,7 @@ fn kept(options: &SocketOptions, stack: &Stack, name: OptionName) -> OptionValue
         OptionName::MtuDiscover => u32::from(options.mtu_discover).into(),
         OptionName::ReceiveErrors => options.receive_errors.into(),
         OptionName::ReceiveLowWatermark => options.receive_low_watermark.into(),
+        OptionName::UrgentInline => options.urgent_inline.into(),
         OptionName::NoDelay => options.no_delay.into(),
         OptionName::Cork => options.cork.into(),
         OptionName::MaxSegment => options.max_segment.map_or(MSS_DEFAULT, u32::from).into(),
@@ -236,13 +243,31 @@ impl Connection {
     pub(super) fn has_enough_to_read(&self) -> bool {
         let readable = u32::try_from(self.receive.readable()).unwrap_or(u32::MAX);
         let full = self.receive.receive_window() <= self.receive.rcv_mss;
-        readable > 0 && (readable >= self.options.receive_low_watermark || full)
+        // An urgent byte that the reader stands at is nothing to read.
+        let wanted = self.options.receive_low_watermark + u32::from(self.steps_over_mark());
+        readable > 0 && (readable >= wanted || full)
+    }
+
+    /// MSG_PEEK, as far as the urgent mark; at the mark, without the byte there.
+    fn peek_to_mark(&self, buffer: &mut [u8]) -> usize {
+        if self.steps_over_mark() {
+            let mut longer = vec![0; buffer.len().saturating_add(1)];
+            let copied = self.receive.peek(&mut longer).saturating_sub(1);
+            for (place, byte) in buffer.iter_mut().zip(longer.iter().skip(1).take(copied)) {
+                *place = *byte;
+            }
+            return copied;
+        }
+        let room = buffer.len().min(self.before_mark().unwrap_or(usize::MAX));
+        self.receive
+            .peek(buffer.get_mut(..room).unwrap_or_default())
     }
 
     fn readiness(&mut self, stack: &Stack) -> Readiness {
         let ended = self.shut_read || self.fin_received;
         let mut readiness = Readiness {
             readable: ended,
+            urgent: self.urgent.is_here(),
             writable: false,
             read_ended: ended,
             hung_up: self.shut_write && ended || self.state == SocketState::Unconnected,

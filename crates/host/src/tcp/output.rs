@@ -193,6 +193,10 @@ impl Connection {
         let (mut bytes, length) = header.write(&options);
         let payload = segment.len() as usize;
         let bytes = bytes.get_mut(..length).unwrap_or_default();
+        if let Some(pointer) = self.urgent.pointer(segment, self.sender.snd_nxt) {
+            put(bytes, 13, &[flags | TcpFlags::URG]);
+            put(bytes, 18, &pointer.to_be_bytes());
+        }
         header.partial_checksum(bytes, length + payload);
         self.count_transmission(stack, segment, flags);
         let result = self.hand_down(stack, segment, (bytes, tos), &route);

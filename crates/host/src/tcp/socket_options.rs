@@ -42,6 +42,8 @@ pub(crate) struct SocketOptions {
     pub(super) receive_errors: bool,
     /// SO_RCVLOWAT in bytes; at least 1 where it is looked at.
     pub(super) receive_low_watermark: u32,
+    /// SO_OOBINLINE.
+    pub(super) urgent_inline: bool,
     /// TCP_NODELAY.
     pub(super) no_delay: bool,
     /// TCP_CORK.
@@ -92,6 +94,7 @@ impl Default for SocketOptions {
             mtu_discover: 1,
             receive_errors: false,
             receive_low_watermark: 1,
+            urgent_inline: false,
             no_delay: false,
             cork: false,
             max_segment: None,

@@ -79,7 +79,11 @@ impl Connection {
         let mut rest = bytes;
         let mut mss = self.current_mss(stack);
         while !rest.is_empty() {
-            let goal = self.size_goal(stack, mss);
+            // Urgent data goes in segments of its own (`tcp_xmit_size_goal` with `large_allowed` 0).
+            let goal = match flags.urgent {
+                true => mss,
+                false => self.size_goal(stack, mss),
+            };
             let watermark = self.watermark(stack);
             let room = self.send_buffer.has_room(self.sender.snd_nxt, watermark);
             let largest = self.sender.max_window;
@@ -125,6 +129,9 @@ impl Connection {
         if self.send_buffer.head().is_some() {
             if !flags.more || self.send_buffer.forced_push(self.sender.max_window) {
                 self.send_buffer.mark_push();
+            }
+            if flags.urgent {
+                self.urgent.mark_sent(self.send_buffer.write_seq);
             }
             if self.should_autocork(stack, mss) {
                 if !self.throttled {
@@ -265,7 +272,7 @@ impl Connection {
             if segments <= 1 {
                 let last = self.send_buffer.head_is_last();
                 let partial = head.len() < mss && head.flags & TcpFlags::FIN == 0;
-                if last && partial && self.must_wait(nagle) {
+                if last && partial && !self.urgent.is_sending() && self.must_wait(nagle) {
                     break;
                 }
             } else if round == Round::All {

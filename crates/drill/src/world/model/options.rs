@@ -15,7 +15,7 @@ const TCP: i32 = libc::IPPROTO_TCP;
 /// `IPV6_MINHOPCOUNT`
 const MIN_HOP_COUNT: i32 = 73;
 /// `TCP_INQ`, `TCP_FASTOPEN_NO_COOKIE` and others that libc lacks are not known to the model either.
-const REMEMBERED: &[(i32, i32)] = &[(SOCKET, libc::SO_REUSEPORT), (SOCKET, libc::SO_OOBINLINE)];
+const REMEMBERED: &[(i32, i32)] = &[(SOCKET, libc::SO_REUSEPORT)];
 
 /// The name of an option that a number means.
 fn name(level: i32, number: i32) -> Option<OptionName> {
@@ -37,6 +37,7 @@ fn name(level: i32, number: i32) -> Option<OptionName> {
         (IPV6, libc::IPV6_V6ONLY) => OptionName::V6Only,
         (IP, libc::IP_RECVERR) | (IPV6, libc::IPV6_RECVERR) => OptionName::ReceiveErrors,
         (SOCKET, libc::SO_RCVLOWAT) => OptionName::ReceiveLowWatermark,
+        (SOCKET, libc::SO_OOBINLINE) => OptionName::UrgentInline,
         (TCP, libc::TCP_NODELAY) => OptionName::NoDelay,
         (TCP, libc::TCP_CORK) => OptionName::Cork,
         (TCP, libc::TCP_MAXSEG) => OptionName::MaxSegment,
@@ -100,6 +101,7 @@ fn option(level: i32, name: OptionName, value: &[u8]) -> Result<SocketOption, i3
             let most = i32::MAX.cast_unsigned();
             SocketOption::ReceiveLowWatermark(u32::try_from(number).unwrap_or(most))
         }
+        OptionName::UrgentInline => SocketOption::UrgentInline(on),
         OptionName::NoDelay => SocketOption::NoDelay(on),
         OptionName::Cork => SocketOption::Cork(on),
         OptionName::MaxSegment => {

@@ -56,6 +56,7 @@ impl Epoll {
 pub(super) fn bits(readiness: Readiness) -> u32 {
     let bit = |on: bool, bits: i32| if on { bits.cast_unsigned() } else { 0 };
     bit(readiness.readable, libc::EPOLLIN | libc::EPOLLRDNORM)
+        | bit(readiness.urgent, libc::EPOLLPRI)
         | bit(readiness.writable, libc::EPOLLOUT | libc::EPOLLWRNORM)
         | bit(readiness.read_ended, libc::EPOLLRDHUP)
         | bit(readiness.hung_up, libc::EPOLLHUP)

@@ -99,7 +99,15 @@ impl ModelWorld {
             return Turn::Ended(Err(libc::EAGAIN));
         }
         if flags & libc::MSG_OOB != 0 {
-            return Turn::Ended(Err(libc::EINVAL));
+            let peeks = flags & libc::MSG_PEEK != 0;
+            return match self.host.receive_urgent(self.now, socket.id, peeks) {
+                Ok(byte) => {
+                    let data: Vec<u8> = byte.into_iter().take(room).collect();
+                    let length = i64::try_from(data.len()).unwrap_or(i64::MAX);
+                    Turn::Ended(Ok(received(length, data, Vec::new(), libc::MSG_OOB)))
+                }
+                Err(error) => failed(error),
+            };
         }
         let waits = !socket.nonblocking && flags & libc::MSG_DONTWAIT == 0;
         let peeks = flags & libc::MSG_PEEK != 0;
@@ -203,7 +211,8 @@ impl ModelWorld {
             Ok(_) => return Turn::Ended(Err(libc::EINVAL)),
             Err(errno) => return Turn::Ended(Err(errno)),
         };
-        if flags & (libc::MSG_OOB | libc::MSG_FASTOPEN) != 0 {
+        let urgent = flags & libc::MSG_OOB != 0 && socket.kind != libc::SOCK_STREAM;
+        if urgent || flags & libc::MSG_FASTOPEN != 0 {
             return Turn::Ended(Err(libc::EOPNOTSUPP));
         }
         let waits = !socket.nonblocking && flags & libc::MSG_DONTWAIT == 0;
@@ -223,6 +232,7 @@ impl ModelWorld {
         }
         let flags = SendFlags {
             more: flags & libc::MSG_MORE != 0,
+            urgent: flags & libc::MSG_OOB != 0,
             end_of_record: flags & libc::MSG_EOR != 0,
             waits,
         };
@@ -345,7 +355,7 @@ impl ModelWorld {
             (libc::FIONREAD, true) => tell(self.host.queued(id).map_err(errno)?.unread),
             (libc::TIOCOUTQ, true) => tell(self.host.queued(id).map_err(errno)?.unacknowledged),
             (SIOCOUTQNSD, true) => tell(self.host.queued(id).map_err(errno)?.unsent),
-            (SIOCATMARK, true) => tell(0),
+            (SIOCATMARK, true) => tell(self.host.queued(id).map_err(errno)?.at_mark.into()),
             (libc::FIONREAD, false) => {
                 let mut buffer = vec![0; 65_535];
                 let next = self.host.peek(self.now, id, &mut buffer).unwrap_or(0);

@@ -84,6 +84,7 @@ fn change(options: &mut SocketOptions, stack: &Stack, option: &SocketOption) -> 
             let most = options.receive_buffer.unwrap_or(settings.rmem[2]) / 2;
             options.receive_low_watermark = (*bytes).min(most).max(1);
         }
+        SocketOption::UrgentInline(on) => options.urgent_inline = *on,
         SocketOption::NoDelay(on) => options.no_delay = *on,
         SocketOption::Cork(on) => options.cork = *on,
         SocketOption::MaxSegment(0) => options.max_segment = None,
