@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use transect_config::IpVersion;
-use transect_packet::{Dissection, IpHeader, LinkType, Network, PacketType, dissect};
+use transect_packet::{Dissection, IpHeader, LinkType, Network, PacketType, Transport, dissect};
 use transect_path::Timestamp;
 
 use crate::conntrack::Tracking;
@@ -173,6 +173,22 @@ impl Packet {
             _ => IpVersion::V4,
         };
         Self::outgoing(version, network, Timestamp::MIN)
+    }
+
+    /// Makes a TCP packet look as if it had been put together from segments of this payload (GRO), where it has more.
+    pub fn put_together(&mut self, size: u16) {
+        let payload = self.ip(|ip| match &ip.transport {
+            Transport::Tcp(header) => Some(header.payload_length as usize),
+            _ => None,
+        });
+        if let Some(Some(payload)) = payload
+            && payload > usize::from(size)
+            && size > 0
+        {
+            let segments = payload.div_ceil(usize::from(size));
+            let segments = u16::try_from(segments).unwrap_or(u16::MAX);
+            self.segmentation = Some(Segmentation { size, segments });
+        }
     }
 
     /// What is known of the transport's checksum.

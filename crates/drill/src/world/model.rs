@@ -5,6 +5,7 @@
 
 mod calls;
 mod command;
+mod error_queue;
 mod files;
 mod info;
 mod options;
@@ -40,6 +41,8 @@ const MOST_STEPS: u32 = 10_000_000;
 pub(crate) struct ModelWorld {
     host: Host,
     device: DeviceId,
+    /// Larger packets are taken for segments of this size that were put together on their way up.
+    mss: Option<u16>,
     now: Timestamp,
     captured: VecDeque<Captured>,
     files: Files,
@@ -65,6 +68,7 @@ impl ModelWorld {
         let mut world = ModelWorld {
             host,
             device,
+            mss: options.mss,
             now,
             captured: VecDeque::new(),
             files: Files::default(),
@@ -99,6 +103,11 @@ impl ModelWorld {
                 }
             }
             let mut told = false;
+            for socket in self.files.waiting_for_acknowledgements() {
+                // A connection that is gone has nothing out any more.
+                let queued = self.host.queued(socket).unwrap_or_default();
+                told |= self.files.unacknowledged(socket, queued.unacknowledged);
+            }
             while let Some(event) = self.host.poll_event() {
                 self.files.tell(event);
                 told = true;
@@ -204,7 +213,10 @@ impl World for ModelWorld {
     }
 
     fn inject(&mut self, packet: &[u8]) -> Result<(), WorldError> {
-        let frame = Packet::from_network(packet);
+        let mut frame = Packet::from_network(packet);
+        if let Some(mss) = self.mss {
+            frame.put_together(mss);
+        }
         self.host.handle_frame(self.now, self.device, frame);
         self.collect();
         self.look_at_lingering();

@@ -9,6 +9,7 @@ use transect_host::{
 };
 
 use super::ModelWorld;
+use super::error_queue::ErrorQueue;
 use super::files::{File, SocketFile};
 use super::polling::Epoll;
 use crate::call::{Call, Fd, Outcome, Output, address_of};
@@ -213,6 +214,7 @@ impl ModelWorld {
             nonblocking: flags & libc::SOCK_NONBLOCK != 0,
             receive_timeout: None,
             send_timeout: None,
+            error_queue: ErrorQueue::default(),
             remembered: std::collections::BTreeMap::new(),
         }));
         Ok(Outcome::of(fd.into()))
@@ -249,6 +251,7 @@ impl ModelWorld {
                 let fd = self.files.add(File::Socket(SocketFile {
                     id,
                     nonblocking: flags & libc::SOCK_NONBLOCK != 0,
+                    error_queue: socket.error_queue.inherited(),
                     ..socket
                 }));
                 let peer = told(peer, socket.family);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use transect_host::{Event, SocketId};
 
+use super::error_queue::ErrorQueue;
 use super::polling::Epoll;
 use crate::call::Fd;
 
@@ -25,6 +26,7 @@ pub(super) struct SocketFile {
     /// SO_RCVTIMEO and SO_SNDTIMEO.
     pub(super) receive_timeout: Option<Duration>,
     pub(super) send_timeout: Option<Duration>,
+    pub(super) error_queue: ErrorQueue,
     /// Options that are only remembered.
     pub(super) remembered: BTreeMap<(i32, i32), i32>,
 }
@@ -111,6 +113,28 @@ impl Files {
             }
         }
         Ok(self.files.remove(&id))
+    }
+
+    /// The sockets whose error queue waits for acknowledgements.
+    pub(super) fn waiting_for_acknowledgements(&self) -> Vec<SocketId> {
+        let sockets = self.files.values().filter_map(|file| match file {
+            File::Socket(socket) if socket.error_queue.waits() => Some(socket.id),
+            _ => None,
+        });
+        sockets.collect()
+    }
+
+    /// So many bytes of a socket are not acknowledged; whether its error queue has something new.
+    pub(super) fn unacknowledged(&mut self, id: SocketId, bytes: u32) -> bool {
+        let mut files = self.files.values_mut();
+        let news = files.any(|file| match file {
+            File::Socket(socket) if socket.id == id => socket.error_queue.unacknowledged(bytes),
+            _ => false,
+        });
+        if news {
+            self.tell(Event::Failed(id));
+        }
+        news
     }
 
     /// Something happened to a socket: who watches it looks again.

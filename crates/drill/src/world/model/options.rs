@@ -15,7 +15,11 @@ const TCP: i32 = libc::IPPROTO_TCP;
 /// `IPV6_MINHOPCOUNT`
 const MIN_HOP_COUNT: i32 = 73;
 /// `TCP_INQ`, `TCP_FASTOPEN_NO_COOKIE` and others that libc lacks are not known to the model either.
-const REMEMBERED: &[(i32, i32)] = &[(SOCKET, libc::SO_REUSEPORT)];
+const REMEMBERED: &[(i32, i32)] = &[
+    (SOCKET, libc::SO_REUSEPORT),
+    (IP, libc::IP_FREEBIND),
+    (IPV6, libc::IPV6_FREEBIND),
+];
 
 /// The name of an option that a number means.
 fn name(level: i32, number: i32) -> Option<OptionName> {
@@ -159,6 +163,9 @@ impl ModelWorld {
         match (level, number) {
             (SOCKET, libc::SO_RCVTIMEO) => socket.receive_timeout = time(value)?,
             (SOCKET, libc::SO_SNDTIMEO) => socket.send_timeout = time(value)?,
+            (SOCKET, libc::SO_ZEROCOPY) => {
+                socket.error_queue.zero_copy = int(value, 0).ok_or(libc::EINVAL)? != 0;
+            }
             (SOCKET, libc::SO_BINDTODEVICE) => {
                 let end = value
                     .iter()
@@ -194,6 +201,7 @@ impl ModelWorld {
         let id = socket.id;
         let number = match (level, number) {
             (SOCKET, libc::SO_ERROR) => self.host.take_error(id).map_or(0, errno).into(),
+            (SOCKET, libc::SO_ZEROCOPY) => socket.error_queue.zero_copy.into(),
             (SOCKET, libc::SO_TYPE) => socket.kind.into(),
             (SOCKET, libc::SO_DOMAIN) => socket.family.into(),
             (SOCKET, libc::SO_PROTOCOL) => socket.protocol.into(),

@@ -38,7 +38,9 @@ impl Epoll {
     /// `ep_poll_callback`: something happened that may be of interest.
     pub(super) fn wake(&mut self, file: FileId, events: u32) {
         let interested = self.watched.iter().any(|watched| {
-            watched.file == file && watched.events & (events | ERROR | HANG_UP) & events != 0
+            // Behind EPOLLONESHOT nothing is of interest; else errors always are.
+            let shot = watched.events & !(ONE_SHOT | EDGE) == 0;
+            watched.file == file && !shot && (watched.events | ERROR | HANG_UP) & events != 0
         });
         if interested {
             self.list(file);
@@ -72,8 +74,9 @@ impl ModelWorld {
     fn state(&mut self, file: FileId) -> u32 {
         match self.files.file(file) {
             Some(File::Socket(socket)) => {
-                let id = socket.id;
-                self.host.readiness(id).map_or(0, bits)
+                let (id, told) = (socket.id, !socket.error_queue.is_empty());
+                let bits = self.host.readiness(id).map_or(0, bits);
+                if told { bits | ERROR } else { bits }
             }
             Some(File::Pipe(content)) if content.is_empty() => libc::EPOLLOUT.cast_unsigned(),
             Some(File::Regular { .. } | File::Pipe(_)) => {

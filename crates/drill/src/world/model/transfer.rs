@@ -64,6 +64,18 @@ impl ModelWorld {
             _ => return Turn::Ended(Err(libc::ENOSYS)),
         };
         let socket = match self.files.get_mut(fd) {
+            Ok(File::Socket(socket)) if flags & libc::MSG_ERRQUEUE != 0 => {
+                let message = socket.error_queue.take(socket.family);
+                return Turn::Ended(message.ok_or(libc::EAGAIN).map(|control| {
+                    let output = Output::Message {
+                        data: Vec::new(),
+                        address: Vec::new(),
+                        control,
+                        flags: libc::MSG_ERRQUEUE,
+                    };
+                    Outcome::telling(0, output)
+                }));
+            }
             Ok(File::Socket(socket)) => socket.clone(),
             Ok(File::Regular { content, at }) => {
                 let rest = content.get(*at..).unwrap_or_default();
@@ -95,9 +107,6 @@ impl ModelWorld {
         flags: i32,
         progress: &mut Progress,
     ) -> Turn {
-        if flags & libc::MSG_ERRQUEUE != 0 {
-            return Turn::Ended(Err(libc::EAGAIN));
-        }
         if flags & libc::MSG_OOB != 0 {
             let peeks = flags & libc::MSG_PEEK != 0;
             return match self.host.receive_urgent(self.now, socket.id, peeks) {
@@ -161,9 +170,6 @@ impl ModelWorld {
     }
 
     fn read_datagram(&mut self, socket: &SocketFile, room: usize, flags: i32) -> Turn {
-        if flags & libc::MSG_ERRQUEUE != 0 {
-            return Turn::Ended(Err(libc::EAGAIN));
-        }
         // The largest datagram, to know how long it is.
         let mut buffer = vec![0; 65_535];
         let got = if flags & libc::MSG_PEEK != 0 {
@@ -230,21 +236,25 @@ impl ModelWorld {
                 Err(error) => failed(error),
             };
         }
+        let zero_copy = flags & libc::MSG_ZEROCOPY != 0;
         let flags = SendFlags {
             more: flags & libc::MSG_MORE != 0,
             urgent: flags & libc::MSG_OOB != 0,
             end_of_record: flags & libc::MSG_EOR != 0,
             waits,
         };
-        self.write_stream(socket.id, data, flags, progress)
-            .map_or_else(
-                |error| match error {
-                    Errno::Eagain if waits => Turn::Waits(socket.send_timeout),
-                    _ if progress.written > 0 => Turn::Ended(Ok(count(progress.written))),
-                    error => failed(error),
-                },
-                |outcome| Turn::Ended(Ok(outcome)),
-            )
+        let turn = match self.write_stream(socket.id, data, flags, progress) {
+            Ok(outcome) => Turn::Ended(Ok(outcome)),
+            Err(Errno::Eagain) if waits => Turn::Waits(socket.send_timeout),
+            Err(_) if progress.written > 0 => Turn::Ended(Ok(count(progress.written))),
+            Err(error) => failed(error),
+        };
+        if let Turn::Ended(Ok(_)) = &turn
+            && let Ok(socket) = self.files.socket_mut(fd)
+        {
+            socket.error_queue.wrote(progress.written, zero_copy);
+        }
+        turn
     }
 
     /// Writes what there is room for, until all is written (`tcp_sendmsg_locked`); EAGAIN where something is left.
