@@ -60,8 +60,21 @@ pub(crate) fn ipv6_at(data: &[u8], at: usize) -> Ipv6Addr {
 #[inline]
 pub(crate) fn ones_sum(start: u32, bytes: &[u8]) -> u32 {
     // Words in the machine's own order: the sum only comes out with its bytes swapped (RFC 1071 section 2 (B)).
-    let mut sum: u64 = 0;
-    let mut words = bytes.chunks_exact(4);
+    // Four sums at once, each with its carries put back, so that none waits for another.
+    let mut lanes = [0u64; 4];
+    let mut blocks = bytes.chunks_exact(32);
+    for block in &mut blocks {
+        for (lane, word) in lanes.iter_mut().zip(block.chunks_exact(8)) {
+            let word = u64::from_ne_bytes(word.try_into().unwrap_or_default());
+            let (added, carry) = lane.overflowing_add(word);
+            *lane = added.wrapping_add(u64::from(carry));
+        }
+    }
+    let mut sum: u64 = lanes
+        .iter()
+        .map(|lane| (lane & 0xffff_ffff) + (lane >> 32))
+        .sum();
+    let mut words = blocks.remainder().chunks_exact(4);
     for word in &mut words {
         sum += u64::from(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
     }
@@ -189,6 +202,28 @@ mod tests {
         assert_eq!(fold(ones_sum(0x1234, &[0x00, 0x01, 0x02])), 0x1435);
         // A carry out of 16 bits comes back.
         assert_eq!(fold(ones_sum(0xffff, &[0x00, 0x02])), 0x0002);
+    }
+
+    #[test]
+    fn long_sums_are_those_of_their_words() {
+        let bytes: Vec<u8> = (0..3000u32)
+            .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8 | 0x80)
+            .collect();
+        for length in [31, 32, 33, 64, 1447, 1448, 3000] {
+            let mut sum = 7u64;
+            for pair in bytes[..length].chunks(2) {
+                sum += u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0));
+            }
+            while sum > 0xffff {
+                sum = (sum & 0xffff) + (sum >> 16);
+            }
+            assert_eq!(
+                u64::from(fold(ones_sum(7, &bytes[..length]))),
+                sum,
+                "{length} bytes"
+            );
+        }
+        assert_eq!(fold(ones_sum(0, &[0xff; 64])), 0xffff);
     }
 
     #[test]

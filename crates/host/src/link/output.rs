@@ -171,6 +171,11 @@ impl Stack {
         if !self.needs_validation(id, &packet) {
             return self.tap_and_start(id, packet);
         }
+        if packet.segmentation.is_none() {
+            let mut packet = packet;
+            super::finish_checksum(&mut packet);
+            return self.tap_and_start(id, packet);
+        }
         let mut result = Ok(());
         for packet in self.validate(id, packet) {
             if let Err(error) = self.tap_and_start(id, packet) {
