@@ -185,7 +185,7 @@ impl SendBuffer {
             return;
         };
         let moved = length.saturating_sub(head.len()).min(next.len());
-        if moved == 0 || head.flags & (TcpFlags::SYN | TcpFlags::FIN) != 0 {
+        if moved == 0 || head.eor || head.flags & (TcpFlags::SYN | TcpFlags::FIN) != 0 {
             return;
         }
         head.end_seq = head.end_seq + moved;
@@ -194,6 +194,7 @@ impl SendBuffer {
         if next.len() == 0 {
             head.end_seq = next.end_seq;
             head.flags |= next.flags;
+            head.eor = next.eor;
             self.wmem_queued = self.wmem_queued.saturating_sub(next.truesize);
             self.unsent.remove(1);
         }
