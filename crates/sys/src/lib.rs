@@ -14,5 +14,5 @@ pub use bpf::{BpfProgram, bpf_program};
 pub use child::die_with_parent;
 pub use ethtool::{Ethtool, OffloadFeature};
 pub use packet_socket::PacketSocket;
-pub use tun::{open_tap, open_tun, open_tun_with_header};
+pub use tun::{await_carrier, open_tap, open_tun, open_tun_with_header};
 pub use usage::{Usage, wait_with_usage};

@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
 
 /// TUNSETIFF, TUNSETOFFLOAD (include/uapi/linux/if_tun.h): _IOW('T', 202, int), _IOW('T', 208, unsigned int).
 const TUNSETIFF: u64 = 0x4004_54ca;
@@ -46,27 +48,72 @@ pub fn open_tap(name: &str) -> io::Result<File> {
     open(name, libc::IFF_TAP)
 }
 
+/// Waits until the kernel sends by the device, where it is up: taking over a device brings its carrier up, and a worker of the
+/// kernel (`linkwatch_event`) gives it its queueing discipline some time later. Until then every packet is lost. Gives up after
+/// `patience`, since somebody may set the device down meanwhile.
+///
+/// # Errors
+/// The device is gone, or no socket can be opened.
+pub fn await_carrier(name: &str, patience: Duration) -> io::Result<()> {
+    /// How often is looked. As long is waited once more: the state is set just before the queue is.
+    const LOOK: Duration = Duration::from_millis(1);
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+        .or_else(|_| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
+    let began = Instant::now();
+    let mut waited = false;
+    loop {
+        let mut request = request(name)?;
+        // SAFETY: SIOCGIFFLAGS reads and writes one ifreq, which lives through the call.
+        check(unsafe {
+            libc::ioctl(
+                socket.as_raw_fd(),
+                libc::SIOCGIFFLAGS as _,
+                &raw mut request,
+            )
+        })?;
+        // SAFETY: SIOCGIFFLAGS has filled in this member of the union.
+        let flags = libc::c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+        if flags & libc::IFF_UP == 0
+            || flags & libc::IFF_RUNNING != 0
+            || began.elapsed() >= patience
+        {
+            if waited {
+                std::thread::sleep(LOOK);
+            }
+            return Ok(());
+        }
+        waited = true;
+        std::thread::sleep(LOOK);
+    }
+}
+
 fn offload(file: &File) -> io::Result<()> {
     // SAFETY: TUNSETOFFLOAD takes a number.
     check(unsafe { libc::ioctl(file.as_raw_fd(), TUNSETOFFLOAD as _, OFFLOADS) })
 }
 
-fn open(name: &str, kind: libc::c_int) -> io::Result<File> {
+/// A question about a device.
+fn request(name: &str) -> io::Result<libc::ifreq> {
     if name.is_empty() || name.len() >= libc::IFNAMSIZ {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/net/tun")?;
     // SAFETY: ifreq is a C structure of integers, arrays and pointers; all zeros is a valid value of it.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (place, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *place = libc::c_char::from_ne_bytes([byte]);
     }
+    Ok(request)
+}
+
+fn open(name: &str, kind: libc::c_int) -> io::Result<File> {
+    let mut request = request(name)?;
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")?;
     // Both fit into a c_short.
     request.ifr_ifru.ifru_flags = (kind | libc::IFF_NO_PI) as libc::c_short;
-    // SAFETY: TUNSETIFF reads and writes one ifreq, which lives through the call and whose name ends with a zero (checked above).
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which lives through the call and whose name ends with a zero (`request` sees to it).
     check(unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF as _, &raw mut request) })?;
     Ok(file)
 }

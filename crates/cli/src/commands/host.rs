@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use transect_collect::{HostPlan, StopSignal, in_namespace};
@@ -45,11 +46,16 @@ pub(crate) fn host(args: &HostArgs) -> Result<u8, Failure> {
     Ok(if report.succeeded() { ANSWERED } else { FAILED })
 }
 
+/// How long the kernel may take to send by a device that was taken over.
+const CARRIER: Duration = Duration::from_secs(1);
+
 fn open(name: &str, kind: AttachKind) -> io::Result<File> {
-    match kind {
+    let device = match kind {
         AttachKind::Tun => transect_sys::open_tun(name, false),
         AttachKind::Tap => transect_sys::open_tap(name),
-    }
+    }?;
+    transect_sys::await_carrier(name, CARRIER)?;
+    Ok(device)
 }
 
 fn unopened(name: &str, error: &io::Error) -> Failure {
