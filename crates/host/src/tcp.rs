@@ -69,6 +69,7 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 use transect_config::{IpVersion, SocketState};
+use transect_packet::PacketType;
 use transect_path::Point;
 
 use crate::counters::{TcpCounter, TcpExtCounter};
@@ -145,7 +146,8 @@ impl Tcp {
     pub(crate) fn input(&mut self, stack: &mut Stack, received: &Received, mut packet: Packet) {
         let point = Point::TransportInput;
         stack.enter(&mut packet, point);
-        if received.group {
+        // The link layer's word: a device without one (TUN) gives everything to the host alone.
+        if packet.packet_type != PacketType::Host {
             return stack.drop_packet(packet, point, DropReason::NotSpecified);
         }
         stack.counters.tcp.count(TcpCounter::InSegs);

@@ -418,6 +418,9 @@ fn describe(
 ) -> Result<(Key, Place), u32> {
     let network = packet.network();
     let (source, destination) = addresses(network);
+    if version == IpVersion::V6 && network.len() < header + FRAGMENT_HEADER {
+        return Err(header as u32);
+    }
     let (start, field, identification, protocol) = match version {
         IpVersion::V4 => {
             let field = u16_at(network, 6);

@@ -20,6 +20,7 @@ use crate::transport::icmp::{self, Message};
 
 /// `ICMP_TIMESTAMP`, and its reply.
 const TIMESTAMP: u8 = 13;
+const REDIRECT: u8 = 5;
 const TIMESTAMP_REPLY: u8 = 14;
 
 /// What becomes of a message: freed in silence, or with a reason; and whether it counts as an error.
@@ -52,6 +53,9 @@ impl Host {
             _ if received.group && !matches!(kind, icmp::ECHO | TIMESTAMP | 17 | 18) => {
                 Err((DropReason::InvalidProto, true))
             }
+            // `icmp_timestamp`, `icmp_redirect`: nothing to answer, no header that is spoken of.
+            TIMESTAMP if message.len() < 12 => Err((DropReason::PktTooSmall, true)),
+            REDIRECT if message.len() < 8 + IPV4_HEADER => Err((DropReason::PktTooSmall, true)),
             icmp::ECHO if settings.echo_ignore_all => Err((DropReason::NotSpecified, false)),
             icmp::ECHO | TIMESTAMP => {
                 self.stack.icmp_reply(received, &packet, kind);
