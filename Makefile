@@ -5,13 +5,14 @@ CARGO ?= cargo
 # Root's PATH on Debian has the tools of /usr/sbin; a user's has not.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo demo-bundle readme counters test lint bench fuzz docs docs-check setup-demo setup-test setup-build setup-bench build
+.PHONY: help demo demo-bundle readme counters test lint bench proof fuzz docs docs-check setup-demo setup-test setup-build setup-bench build
 
 help:
-	@echo "make demo         set up, build, run the three experiments of the article, show their verdicts"
+	@echo "make demo         build, run the three experiments of the article in the model world, and in the kernel's where permitted"
 	@echo "make test         set up, run every test"
 	@echo "make lint         formatting, clippy, documentation, drift of generated pages"
 	@echo "make bench        measure against tcptrace and tshark, print the ratios"
+	@echo "make proof        the model host against the kernel's programs over tun, at length (root; half an hour)"
 	@echo "make fuzz         feed every reader with damaged input for a while (needs cargo-fuzz)"
 	@echo "make docs         write docs/path.md, docs/causes.md and docs/cli.md from the code"
 	@echo "make demo-bundle  record demo/seed.tar.zst from a real run"
@@ -48,6 +49,9 @@ test: setup-test
 bench: setup-bench
 	@$(CARGO) build --release --locked -p transect-cli -p transect-bench
 	@"$${CARGO_TARGET_DIR:-target}/release/transect-bench" $(BENCH_OPTIONS)
+
+proof: setup-test build
+	@scripts/proof
 
 fuzz: setup-build
 	@scripts/fuzz
