@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use world::{Means, run};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn calls_in_any_order(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {

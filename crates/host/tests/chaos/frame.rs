@@ -5,7 +5,7 @@ use super::world::Input;
 const ETHERNET: usize = 14;
 
 /// A frame to one of the hosts, of which only what the bytes say is strange.
-pub fn make(input: &mut Input<'_>) -> Vec<u8> {
+pub(crate) fn make(input: &mut Input<'_>) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1 + (input.byte() & 1), 2, 0, 0, 0, 0, 9];
     let six = input.byte() & 3 == 0;
     frame.extend(if six { [0x86, 0xdd] } else { [0x08, 0x00] });
@@ -93,7 +93,7 @@ fn transport(protocol: u8, input: &mut Input<'_>) -> Vec<u8> {
 }
 
 /// Makes lengths and checksums right, as far as there are headers to see.
-pub fn mend(frame: &mut [u8]) {
+pub(crate) fn mend(frame: &mut [u8]) {
     let Some((link, network)) = frame.split_at_mut_checked(ETHERNET) else {
         return;
     };

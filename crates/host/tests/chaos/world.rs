@@ -29,38 +29,38 @@ const ETH0: DeviceId = DeviceId(1);
 const TUN0: DeviceId = DeviceId(2);
 
 /// Bytes as decisions.
-pub struct Input<'a>(&'a [u8]);
+pub(crate) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Input(bytes)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub fn byte(&mut self) -> u8 {
+    pub(crate) fn byte(&mut self) -> u8 {
         let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
         self.0 = rest;
         *first
     }
 
-    pub fn word(&mut self) -> u16 {
+    pub(crate) fn word(&mut self) -> u16 {
         u16::from_be_bytes([self.byte(), self.byte()])
     }
 
     /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::from(self.word()) % end.max(1)
     }
 
-    pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
+    pub(crate) fn one_of<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
         choices.get(self.below(choices.len())).copied()
     }
 
     /// The next bytes, as many as are said and there.
-    pub fn take(&mut self, most: usize) -> &'a [u8] {
+    pub(crate) fn take(&mut self, most: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(most.min(self.0.len()));
         self.0 = rest;
         taken
@@ -69,7 +69,7 @@ impl<'a> Input<'a> {
 
 /// What may be done to hosts beside socket calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Means {
+pub(crate) enum Means {
     /// Calls, time, and a wire that loses, doubles, delays and turns single bits.
     Calls,
     /// The same, and frames that nobody sent, rules, translation, forwarding, settings.
@@ -96,8 +96,8 @@ struct World {
 
 /// What came of a run, for comparing two of them.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Journal {
-    pub lines: Vec<String>,
+pub(crate) struct Journal {
+    pub(crate) lines: Vec<String>,
 }
 
 /// Runs the moves that the bytes say.
@@ -105,7 +105,7 @@ pub struct Journal {
 /// # Panics
 /// When something does not hold: bytes that arrive are not a prefix of those written (where nobody forges any), time stands still,
 /// or something is left when everything is closed and its time is over.
-pub fn run(bytes: &[u8], means: Means) -> Journal {
+pub(crate) fn run(bytes: &[u8], means: Means) -> Journal {
     let mut input = Input::new(bytes);
     let mut world = World::new(&mut input, means);
     for _ in 0..MOST_MOVES {
@@ -412,7 +412,12 @@ impl World {
             return;
         };
         let count = 1 + input.below(9000) as u64;
-        let more = input.byte() & 7 == 0;
+        let choice = input.byte();
+        let flags = SendFlags {
+            more: choice & 7 == 0,
+            end_of_record: choice & 0x38 == 0,
+            ..SendFlags::default()
+        };
         let id = self.sockets[which][at].id;
         let port = self.hosts[which]
             .local_address(id)
@@ -421,7 +426,7 @@ impl World {
         let bytes: Vec<u8> = (from..from + count)
             .map(|place| byte_of(port, place))
             .collect();
-        let sent = self.hosts[which].send(self.now, id, &bytes, SendFlags { more });
+        let sent = self.hosts[which].send(self.now, id, &bytes, flags);
         if let Ok(sent) = sent {
             assert!(sent <= bytes.len());
             self.sockets[which][at].written += sent as u64;
