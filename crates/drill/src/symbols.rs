@@ -120,7 +120,7 @@ const ERRORS: &[(&str, i32)] = &[
 ];
 
 /// Sorted by name.
-#[expect(
+#[allow(
     clippy::unnecessary_cast,
     reason = "their types differ between C libraries"
 )]

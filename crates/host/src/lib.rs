@@ -84,5 +84,5 @@ pub use packet::{ChecksumState, Packet, Segmentation};
 pub use settings::{SettingError, Settings, TcpSettings};
 pub use socket::*;
 pub use stack::{Death, Tapped};
-pub use tcp::TcpInfo;
+pub use tcp::{SocketMemory, TcpInfo};
 pub use timer::Ticks;

@@ -62,7 +62,7 @@ mod testing;
 mod tests;
 
 pub(crate) use icmp::IcmpError;
-pub use info::TcpInfo;
+pub use info::{SocketMemory, TcpInfo};
 pub(crate) use metrics::MetricsTable;
 
 use std::collections::BTreeMap;

@@ -105,9 +105,8 @@ pub(super) fn verify(
                 }
             }
         }
-        match field(message, "cmsg_data") {
-            Some(value) => verify_data(arguments, value, data, clock)?,
-            None => {}
+        if let Some(value) = field(message, "cmsg_data") {
+            verify_data(arguments, value, data, clock)?;
         }
     }
     Ok(())

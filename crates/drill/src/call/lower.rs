@@ -280,8 +280,11 @@ fn send(
     })
 }
 
+/// Names and values of a structure.
+pub(super) type Fields = [(Option<String>, Expression)];
+
 /// The fields of a structure.
-pub(super) fn fields(value: &Expression) -> Result<&[(Option<String>, Expression)], String> {
+pub(super) fn fields(value: &Expression) -> Result<&Fields, String> {
     match value {
         Expression::Structure(fields) => Ok(fields),
         other => Err(format!("`{other}` is no structure")),
@@ -289,10 +292,7 @@ pub(super) fn fields(value: &Expression) -> Result<&[(Option<String>, Expression
 }
 
 /// One of them.
-pub(super) fn field<'a>(
-    fields: &'a [(Option<String>, Expression)],
-    name: &str,
-) -> Option<&'a Expression> {
+pub(super) fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Expression> {
     let found = fields
         .iter()
         .find(|(known, _)| known.as_deref() == Some(name));
@@ -384,9 +384,7 @@ pub(super) fn option_value(
 }
 
 /// The structures of `poll` and `epoll_wait`: one, or a list of them.
-pub(super) fn structures(
-    value: &Expression,
-) -> Result<Vec<&[(Option<String>, Expression)]>, String> {
+pub(super) fn structures(value: &Expression) -> Result<Vec<&Fields>, String> {
     match value {
         Expression::List(items) => items.iter().map(fields).collect(),
         Expression::Ellipsis => Ok(Vec::new()),
@@ -395,10 +393,7 @@ pub(super) fn structures(
 }
 
 /// What an epoll event carries for the program: `fd`, `ptr`, `u32` or `u64`.
-pub(super) fn event_data(
-    arguments: &Arguments<'_>,
-    fields: &[(Option<String>, Expression)],
-) -> Result<u64, String> {
+pub(super) fn event_data(arguments: &Arguments<'_>, fields: &Fields) -> Result<u64, String> {
     let names = ["fd", "ptr", "u32", "u64"];
     match names.iter().find_map(|name| field(fields, name)) {
         Some(Expression::Ellipsis) | None => Ok(0),

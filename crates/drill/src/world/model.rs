@@ -257,7 +257,8 @@ impl World for ModelWorld {
         // Ages count from the moment that the host knows.
         self.host.handle_timeout(self.now);
         let info = self.host.tcp_info(id);
-        info.map(|info| info::named(&info))
+        let memory = self.host.tcp_memory(id);
+        info.map(|info| info::named(&info, memory))
             .ok_or_else(|| "getsockopt(TCP_INFO): no TCP socket".to_owned())
     }
 

@@ -203,21 +203,21 @@ fn understand(command: &str, folder: &Path, shell: bool, depth: u32, steps: &mut
                 steps.push(sysctl(name, value));
             }
         }
-        "echo" => match arguments.iter().position(|word| word.starts_with('>')) {
-            Some(at) => {
-                let target = match arguments.get(at) {
-                    Some(&">") => arguments.get(at.saturating_add(1)).copied(),
-                    Some(joined) => joined.strip_prefix('>'),
-                    None => None,
-                };
-                let value: Vec<&str> = plain.iter().copied().filter(|word| *word != "-n").collect();
-                match target.and_then(|target| target.strip_prefix("/proc/sys/")) {
-                    Some(name) => steps.push(sysctl(name, &value.join(" "))),
-                    None => steps.push(Step::Shell(command.to_owned())),
-                }
+        "echo" => {
+            let Some(at) = arguments.iter().position(|word| word.starts_with('>')) else {
+                return;
+            };
+            let target = match arguments.get(at) {
+                Some(&">") => arguments.get(at.saturating_add(1)).copied(),
+                Some(joined) => joined.strip_prefix('>'),
+                None => None,
+            };
+            let value: Vec<&str> = plain.iter().copied().filter(|word| *word != "-n").collect();
+            match target.and_then(|target| target.strip_prefix("/proc/sys/")) {
+                Some(name) => steps.push(sysctl(name, &value.join(" "))),
+                None => steps.push(Step::Shell(command.to_owned())),
             }
-            None => {}
-        },
+        }
         "set_sysctls.py" => {
             for (path, value) in plain.iter().filter_map(|word| word.split_once('=')) {
                 let name = path.strip_prefix("/proc/sys/").unwrap_or(path);

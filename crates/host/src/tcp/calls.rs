@@ -333,6 +333,11 @@ impl Host {
         result
     }
 
+    /// `getsockopt(SO_MEMINFO)`; nothing where there is no such TCP connection.
+    pub fn tcp_memory(&self, id: SocketId) -> Option<super::SocketMemory> {
+        self.tcp.memory(id)
+    }
+
     /// `getsockopt(TCP_INFO)`; nothing where there is no such TCP socket.
     pub fn tcp_info(&self, id: SocketId) -> Option<super::TcpInfo> {
         self.tcp.info(&self.stack, id)

@@ -76,7 +76,36 @@ pub struct TcpInfo {
     pub total_rto: u16,
 }
 
+/// `SO_MEMINFO` and `skmem` of `ss` (`sk_get_meminfo`), in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SocketMemory {
+    /// What is received and not read costs.
+    pub rmem_alloc: u32,
+    /// The receive buffer.
+    pub rcvbuf: u32,
+    /// What the layers below hold.
+    pub wmem_alloc: u32,
+    /// The send buffer.
+    pub sndbuf: u32,
+    /// Reserved and not used.
+    pub fwd_alloc: u32,
+    /// What is written and not acknowledged costs.
+    pub wmem_queued: u32,
+    /// What came while a call held the socket.
+    pub backlog: u32,
+    /// Packets that were dropped.
+    pub drops: u32,
+}
+
 impl Tcp {
+    /// `sk_get_meminfo`; nothing where there is no such connection.
+    pub(crate) fn memory(&self, id: SocketId) -> Option<SocketMemory> {
+        match self.sockets.get(&id)? {
+            Socket::Connection(connection) => Some(connection.memory()),
+            Socket::Listener(_) | Socket::Idle(_) => None,
+        }
+    }
+
     /// `tcp_get_info`; nothing where there is no such socket.
     pub(crate) fn info(&self, stack: &Stack, id: SocketId) -> Option<TcpInfo> {
         match self.sockets.get(&id)? {
@@ -115,6 +144,19 @@ impl Tcp {
 }
 
 impl Connection {
+    fn memory(&self) -> SocketMemory {
+        SocketMemory {
+            rmem_alloc: self.receive.rmem_alloc,
+            rcvbuf: self.receive.rcvbuf,
+            wmem_alloc: u32::try_from(self.below).unwrap_or(u32::MAX),
+            sndbuf: self.send_buffer.sndbuf,
+            fwd_alloc: self.forward_alloc(),
+            wmem_queued: self.queued_memory(),
+            backlog: self.backlog_cost(),
+            drops: self.drops,
+        }
+    }
+
     fn info(&self, stack: &Stack) -> TcpInfo {
         let clock = Self::clock(stack);
         let us = |jiffies: u64| u32::try_from(clock.us_of_jiffies(jiffies)).unwrap_or(u32::MAX);

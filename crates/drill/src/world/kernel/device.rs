@@ -89,10 +89,10 @@ impl Device {
             .mss
             .and_then(|mss| segmented(packet, mss))
             .unwrap_or_default();
-        match self.tun.write(&[&header, packet].concat()) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(WorldError::doing("writing a packet to tun0")(error)),
-        }
+        // One write is one packet, which goes whole or not at all.
+        self.tun
+            .write_all(&[&header, packet].concat())
+            .map_err(WorldError::doing("writing a packet to tun0"))
     }
 
     /// Takes in everything that waits; `clock` turns the kernel's times into the world's.

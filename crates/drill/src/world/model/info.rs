@@ -1,7 +1,7 @@
 //! `TCP_INFO` of the model host, under the kernel's names.
 
 use transect_config::SocketState;
-use transect_host::TcpInfo as Info;
+use transect_host::{SocketMemory, TcpInfo as Info};
 
 use crate::tcp_info::TcpInfo;
 
@@ -23,7 +23,7 @@ fn state(state: Option<SocketState>) -> i64 {
 }
 
 /// By name.
-pub(super) fn named(info: &Info) -> TcpInfo {
+pub(super) fn named(info: &Info, memory: Option<SocketMemory>) -> TcpInfo {
     let bit = |on: bool, bit: i64| if on { bit } else { 0 };
     let large = |value: u64| i64::try_from(value).unwrap_or(-1);
     let (send_scale, receive_scale) = info.wscale.unwrap_or((0, 0));
@@ -32,7 +32,7 @@ pub(super) fn named(info: &Info) -> TcpInfo {
         | bit(info.wscale.is_some(), 4)
         | bit(info.ecn, 8)
         | bit(info.ecn_seen, 16);
-    [
+    let mut named: TcpInfo = [
         ("tcpi_state", state(info.state)),
         ("tcpi_ca_state", info.ca_state.into()),
         ("tcpi_retransmits", info.retransmits.into()),
@@ -92,5 +92,19 @@ pub(super) fn named(info: &Info) -> TcpInfo {
         ("tcpi_total_rto", info.total_rto.into()),
     ]
     .into_iter()
-    .collect()
+    .collect();
+    if let Some(memory) = memory {
+        named.extend([
+            ("SK_MEMINFO_RMEM_ALLOC", i64::from(memory.rmem_alloc)),
+            ("SK_MEMINFO_RCVBUF", memory.rcvbuf.into()),
+            ("SK_MEMINFO_WMEM_ALLOC", memory.wmem_alloc.into()),
+            ("SK_MEMINFO_SNDBUF", memory.sndbuf.into()),
+            ("SK_MEMINFO_FWD_ALLOC", memory.fwd_alloc.into()),
+            ("SK_MEMINFO_WMEM_QUEUED", memory.wmem_queued.into()),
+            ("SK_MEMINFO_OPTMEM", 0),
+            ("SK_MEMINFO_BACKLOG", memory.backlog.into()),
+            ("SK_MEMINFO_DROPS", memory.drops.into()),
+        ]);
+    }
+    named
 }

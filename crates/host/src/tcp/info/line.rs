@@ -104,17 +104,18 @@ impl Connection {
             if self.shut_read { '-' } else { '<' },
             if self.shut_write { '-' } else { '>' }
         );
+        let memory = self.memory();
         let _ = write!(
             line,
             " skmem:(r{},rb{},t{},tb{},f{},w{},o0,bl{},d{})",
-            self.receive.rmem_alloc,
-            self.receive.rcvbuf,
-            self.below,
-            self.send_buffer.sndbuf,
-            self.forward_alloc(),
-            self.queued_memory(),
-            self.backlog_cost(),
-            self.drops
+            memory.rmem_alloc,
+            memory.rcvbuf,
+            memory.wmem_alloc,
+            memory.sndbuf,
+            memory.fwd_alloc,
+            memory.wmem_queued,
+            memory.backlog,
+            memory.drops
         );
         let congestion = self.sender.algorithm_name();
         self.info(stack).print(&mut line, congestion);
