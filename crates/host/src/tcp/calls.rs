@@ -142,6 +142,7 @@ impl Tcp {
         let connection = self.connection_mut(child)?;
         connection.parent = None;
         connection.accepted = true;
+        connection.receive.owned = true;
         Ok((child, connection.peer))
     }
 

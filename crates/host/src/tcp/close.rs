@@ -42,6 +42,7 @@ impl Connection {
             self.send_fin(stack);
         }
         self.orphan = true;
+        self.receive.owned = false;
         if self.state == SocketState::FinWait2 {
             self.close_in_fin_wait_2(stack);
         }

@@ -96,7 +96,9 @@ impl ReceiveBuffer {
             _ => {}
         }
         let space = self.tuning.space;
-        self.grow_buffer(context.settings, space);
+        if self.owned {
+            self.grow_buffer(context.settings, space);
+        }
     }
 
     /// Finds its place, with overlaps on the way.

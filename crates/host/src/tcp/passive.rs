@@ -262,6 +262,7 @@ impl Tcp {
         connection.take_over(stack, request, segment, route);
         connection.parent = Some(id);
         connection.accepted = false;
+        connection.receive.owned = false;
         listener.accept.push_back(child);
         let holder = Holder {
             owner: Entry::Connection(child),

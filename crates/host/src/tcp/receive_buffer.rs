@@ -204,6 +204,8 @@ pub(crate) struct ReceiveBuffer {
     pub(crate) rcv_mss: u32,
     /// The largest segment that we advertised, less timestamps (`advmss`).
     pub(super) advmss: u32,
+    /// A program holds the socket (`sk->sk_socket`): it is neither waiting to be accepted nor an orphan.
+    pub(crate) owned: bool,
     /// The most that the first window may be, in segments (`initrwnd` of the route); 0: as much as there is room for.
     pub(crate) first_window: u32,
     /// A header without SACK blocks (`tcp_header_len`): 32 with timestamps, 20 without.
@@ -246,6 +248,7 @@ impl ReceiveBuffer {
             rmem_alloc: 0,
             rcv_mss: 536,
             advmss: 536,
+            owned: true,
             first_window: 0,
             header_length: 20,
             sack: false,
