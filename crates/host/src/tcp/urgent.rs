@@ -191,3 +191,29 @@ impl Host {
         self.tcp.receive_urgent(socket, peek)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pointer_has_sixteen_bits() {
+        let mut urgent = Urgent::default();
+        let segment = |seq| Segment::control(SequenceNumber(seq), TcpFlags::ACK);
+        let next = SequenceNumber(80_000);
+        assert_eq!(urgent.pointer(&segment(0), next), None);
+        urgent.mark_sent(SequenceNumber(70_000));
+        // Too far ahead to say, while more is sent; then as far as can be said.
+        assert_eq!(urgent.pointer(&segment(0), next), None);
+        assert_eq!(
+            urgent.pointer(&segment(0), SequenceNumber(60_000)),
+            Some(0xffff)
+        );
+        assert_eq!(urgent.pointer(&segment(69_900), next), Some(100));
+        assert_eq!(urgent.pointer(&segment(70_000), next), None);
+        urgent.acknowledged(SequenceNumber(69_999));
+        assert!(urgent.is_sending());
+        urgent.acknowledged(SequenceNumber(70_000));
+        assert!(!urgent.is_sending());
+    }
+}
