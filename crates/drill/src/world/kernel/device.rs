@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::thread::UnshareFlags;
@@ -226,10 +227,41 @@ fn set_up(options: &Options) -> Result<(), WorldError> {
     }
     let ended = ip.wait_with_output().map_err(WorldError::doing(doing))?;
     if ended.status.success() {
-        return Ok(());
+        return match local_ip {
+            IpAddr::V6(address) => wait_for_address(*address),
+            IpAddr::V4(_) => Ok(()),
+        };
     }
     let said = String::from_utf8_lossy(&ended.stderr);
     Err(WorldError(format!("{doing}: {}", said.trim())))
+}
+
+/// How long an address may take to become the host's.
+const ADDRESS: Duration = Duration::from_secs(2);
+
+/// An IPv6 address is the host's a little later than `ip` says: work in the background gives it its route (`addrconf_dad_work`).
+/// Packets to it find none before.
+fn wait_for_address(address: Ipv6Addr) -> Result<(), WorldError> {
+    let digits: String = address
+        .octets()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let route = format!("{digits} 80 ");
+    let deadline = Instant::now() + ADDRESS;
+    loop {
+        let routes = std::fs::read_to_string("/proc/thread-self/net/ipv6_route")
+            .map_err(WorldError::doing("reading the routes"))?;
+        if routes.lines().any(|line| line.starts_with(&route)) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(WorldError(format!(
+                "tun0: {address} is no address of the host after {ADDRESS:?}"
+            )));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[expect(
