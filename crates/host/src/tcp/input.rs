@@ -393,6 +393,7 @@ impl Connection {
             }
             _ => {}
         }
+        self.receive.forget_out_of_order();
         self.state_changed(stack);
     }
 

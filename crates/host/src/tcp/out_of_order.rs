@@ -216,7 +216,6 @@ impl ReceiveBuffer {
             let data = std::mem::take(&mut piece.data);
             self.accept(context, data.get(known..).unwrap_or_default(), &piece);
             if piece.fin {
-                self.forget_out_of_order();
                 return true;
             }
         }
@@ -248,10 +247,14 @@ impl ReceiveBuffer {
         }
     }
 
-    /// Nothing behind the FIN is wanted (`tcp_fin`).
+    /// What the pieces cost.
+    pub(super) fn out_of_order_cost(&self) -> u32 {
+        self.pieces.values().map(|piece| piece.truesize).sum()
+    }
+
+    /// Nothing ahead of a gap is waited for any more (`tcp_fin`, `tcp_sack_reset`).
     pub(super) fn forget_out_of_order(&mut self) {
-        let cost: u32 = self.pieces.values().map(|piece| piece.truesize).sum();
-        self.rmem_alloc = self.rmem_alloc.saturating_sub(cost);
+        self.rmem_alloc = self.rmem_alloc.saturating_sub(self.out_of_order_cost());
         self.pieces.clear();
         self.sacks.clear();
     }

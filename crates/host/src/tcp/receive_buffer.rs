@@ -351,14 +351,15 @@ impl ReceiveBuffer {
             }
         }
         queued.fin = arrived.fin;
-        if arrived.fin {
-            self.forget_out_of_order();
-        } else if !self.pieces.is_empty() {
+        if !arrived.fin && !self.pieces.is_empty() {
             queued.fin = self.take_from_out_of_order(context);
             queued.ack_now |= self.pieces.is_empty();
         }
-        self.sacks
-            .remove_before(self.rcv_nxt, self.pieces.is_empty());
+        // Behind a FIN nothing is waited for; but tcp_fin answers before it forgets.
+        if !queued.fin {
+            self.sacks
+                .remove_before(self.rcv_nxt, self.pieces.is_empty());
+        }
         queued.readable = true;
     }
 
@@ -524,13 +525,13 @@ impl ReceiveBuffer {
         std::mem::take(&mut self.clear_quick)
     }
 
-    /// Drops everything (`tcp_close`). True: there was data that the program had not read.
+    /// Drops what the program has not read (`__tcp_close`); what came out of order stays, and is still reported. True: there was
+    /// some.
     pub(crate) fn purge(&mut self) -> bool {
         let unread = !self.bytes.is_empty();
         self.bytes = VecDeque::new();
         self.chunks = VecDeque::new();
-        self.forget_out_of_order();
-        self.rmem_alloc = 0;
+        self.rmem_alloc = self.out_of_order_cost();
         unread
     }
 }

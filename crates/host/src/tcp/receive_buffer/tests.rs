@@ -202,6 +202,8 @@ proptest::proptest! {
         let length = u32::try_from(read.len()).unwrap();
         proptest::prop_assert_eq!(read, stream(0, length));
         buffer.purge();
+        proptest::prop_assert_eq!(buffer.rmem_alloc, buffer.out_of_order_cost());
+        buffer.forget_out_of_order();
         proptest::prop_assert_eq!(buffer.rmem_alloc, 0);
     }
 }
