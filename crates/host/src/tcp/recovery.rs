@@ -2,6 +2,8 @@
 //! `tcp_enter_recovery`, `tcp_enter_loss` in net/ipv4/tcp_input.c), the proportional rate reduction in between (RFC 6937,
 //! `tcp_cwnd_reduction`). Undoing it is in `undo`.
 
+mod reno;
+
 use transect_packet::SequenceNumber;
 use transect_path::named_enum;
 
@@ -551,54 +553,5 @@ impl Sender {
             self.set_state(context, CaState::Loss);
         }
         true
-    }
-
-    /// Duplicate ACKs stand for arrived segments where there is no SACK (`tcp_add_reno_sack`).
-    fn add_reno_sack(&mut self, context: &mut Context<'_>, duplicates: u32, ece: bool) {
-        if duplicates == 0 {
-            return;
-        }
-        let before = self.queue.sacked_out;
-        self.queue.sacked_out = before.saturating_add(duplicates);
-        self.check_reno_reordering(context, 0);
-        let delivered = self.queue.sacked_out.saturating_sub(before);
-        self.deliver(delivered, ece);
-    }
-
-    /// Acknowledged segments use duplicates up (`tcp_remove_reno_sacks`).
-    pub(super) fn remove_reno_sacks(&mut self, context: &mut Context<'_>, acked: u32, ece: bool) {
-        if acked > 0 {
-            self.deliver(acked.saturating_sub(self.queue.sacked_out).max(1), ece);
-            self.queue.sacked_out = self.queue.sacked_out.saturating_sub(acked - 1);
-        }
-        self.check_reno_reordering(context, acked);
-    }
-
-    /// More duplicates than segments: something was reordered (`tcp_check_reno_reordering`).
-    fn check_reno_reordering(&mut self, context: &mut Context<'_>, more: u32) {
-        if self.limit_reno_sacked() {
-            self.recovery.reordering = self
-                .queue
-                .packets_out
-                .saturating_add(more)
-                .min(context.settings.max_reordering);
-            self.recovery.reord_seen = self.recovery.reord_seen.saturating_add(1);
-            context
-                .counters
-                .tcp_ext
-                .count(TcpExtCounter::TCPRenoReorder);
-        }
-    }
-
-    /// `tcp_limit_reno_sacked`.
-    fn limit_reno_sacked(&mut self) -> bool {
-        let queue = &mut self.queue;
-        let holes = queue.lost_out.max(1).min(queue.packets_out);
-        let most = queue.packets_out.saturating_sub(holes);
-        let limited = queue.sacked_out > most;
-        if limited {
-            queue.sacked_out = most;
-        }
-        limited
     }
 }
