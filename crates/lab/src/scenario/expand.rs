@@ -564,17 +564,17 @@ rule = { backend = "${rule_backend}" }
             (
                 "\"server:eth0\"]",
                 "\"servereth0\"]",
-                17,
+                16,
                 "no end of a link",
             ),
             (
                 "10.0.0.1/24",
                 "10.0.0.300/24",
-                18,
+                17,
                 "such as \"10.0.0.1/24\"",
             ),
-            ("fd00::2/64", "10.0.0.2/24", 19, "such as \"fd00::1/64\""),
-            ("[hosts.server]", "[hosts.server", 15, "`]`"),
+            ("fd00::2/64", "10.0.0.9/24", 18, "such as \"fd00::1/64\""),
+            ("[hosts.server]", "[hosts.server", 14, "`]`"),
             (
                 "hosts = [\"client\", \"server\"]",
                 "hosts = [\"client\", \"server\"]\nfilter = \"tcp prot 80\"",
