@@ -201,7 +201,12 @@ impl Attached {
         if let Some(recorder) = clock.network(|network| network.take_recorder(NODE)) {
             recorder.finish(now)?;
         }
-        let mut report = clock.call(NODE, |host, _| report::of_host(host, plan))??;
+        clock.network(|network| network.set_now(now));
+        let mut report = clock.call(NODE, |host, now| {
+            // Where nothing has happened for a while, the host does not know how late it is: tracked connections are over.
+            host.handle_timeout(now);
+            report::of_host(host, plan)
+        })??;
         report.seconds = now.since(self.clock.began).as_secs_f64();
         report.unsent = self.outside.unsent();
         report.services = serving.iter().map(Serving::report).collect();
