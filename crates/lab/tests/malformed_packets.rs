@@ -6,7 +6,6 @@
 #![cfg(feature = "live")]
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "the helpers of these tests are tests, too"
 )]
 
