@@ -6,10 +6,16 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use crate::LabError;
+use crate::{LabError, WorldKind};
 
 /// The name's beginning; the process id and a random part follow.
 const PREFIX: &str = "transect-lab-";
+
+/// Memory that looks like a disk (tmpfs), where Linux has it.
+const MEMORY: &str = "/dev/shm";
+
+/// How much room there must be in it: containers often have 64 MiB, and an experiment with a long transfer may need more.
+const ENOUGH_MEMORY: u64 = 1 << 30;
 
 /// A temporary folder that is removed with the value, and a MariaDB data folder to copy from.
 #[derive(Debug)]
@@ -21,8 +27,8 @@ pub(crate) struct RunFolder {
 
 impl RunFolder {
     /// Makes the folder, and removes those of runs that were killed.
-    pub(crate) fn create() -> Result<Self, LabError> {
-        let parent = std::env::temp_dir();
+    pub(crate) fn create(world: WorldKind) -> Result<Self, LabError> {
+        let parent = parent(world);
         remove_stale(&parent);
         let folder = tempfile::Builder::new()
             .prefix(&format!("{PREFIX}{}-", std::process::id()))
@@ -61,6 +67,20 @@ impl RunFolder {
             .get_or_init(|| install(&self.folder.path().join("mariadb-template")))
             .as_deref()
             .map_err(Clone::clone)
+    }
+}
+
+/// Where the folder is made. What the model world writes is read back at once and removed: on a disk, the file system's part would be
+/// more than all the rest. `TMPDIR` has the last word.
+fn parent(world: WorldKind) -> PathBuf {
+    let in_memory = world == WorldKind::Model
+        && std::env::var_os("TMPDIR").is_none()
+        && rustix::fs::statvfs(MEMORY)
+            .is_ok_and(|room| room.f_bavail.saturating_mul(room.f_frsize) >= ENOUGH_MEMORY)
+        && rustix::fs::access(MEMORY, rustix::fs::Access::WRITE_OK).is_ok();
+    match in_memory {
+        true => PathBuf::from(MEMORY),
+        false => std::env::temp_dir(),
     }
 }
 

@@ -47,8 +47,8 @@ const UPTIME: Duration = Duration::from_secs(300);
 const HZ: u32 = 250;
 /// What the model's kernel calls itself: the one that it behaves like.
 const KERNEL: &str = "6.18-transect-model";
-/// The seed of a run, unless the experiment's file names one.
-const SEED: u64 = 0x7472_616e_7365_6374;
+/// The seed of a run; of the kernel world's, too, as far as its links have conditions.
+pub(crate) const SEED: u64 = 0x7472_616e_7365_6374;
 
 /// From the links' coming up to the set-up, from there to the preparing steps, and from those to the observation.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -124,7 +124,7 @@ pub fn run(
     if options.world == WorldKind::Kernel {
         check_kernel_world()?;
     }
-    let folder = RunFolder::create()?;
+    let folder = RunFolder::create(options.world)?;
     let stopped = || {
         let stop = options.stop.as_ref();
         stop.is_some_and(|stop| stop.load(Ordering::Relaxed))

@@ -13,7 +13,7 @@ use super::configuration::{
 };
 use super::network::{Limits, Network, NodeId};
 use super::socket::Sockets;
-use super::wire::{Wire, WireSetup};
+use super::wire::{Wire, WireSeeds, WireSetup};
 use super::{HZ, UPTIME};
 use crate::error::WorldError;
 use crate::scenario::{self, Link, Scenario, TcDrop, TcHook, mac};
@@ -58,6 +58,7 @@ pub(super) fn build(
             .map_err(|error| WorldError(format!("{name}: {error}")))?;
         nodes.insert(name, network.add(name, host));
     }
+    let mut wire_seeds = WireSeeds::of(scenario, seed);
     for pair in ends.chunks(2) {
         let [one, other] = pair else { continue };
         let mut places = Vec::new();
@@ -75,7 +76,7 @@ pub(super) fn build(
         if let [one, other] = places[..] {
             let conditions = pair.first().and_then(|end| end.link.conditions.as_ref());
             let setup = conditions.map_or_else(WireSetup::default, WireSetup::of);
-            let wires = [random.u64(..), random.u64(..)].map(|seed| Wire::new(setup, seed));
+            let wires = wire_seeds.next_pair().map(|seed| Wire::new(setup, seed));
             network.join([one, other], wires);
         }
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use transect_host::Packet;
 use transect_path::Timestamp;
 
-use super::SEED;
 use crate::scenario::{Conditions, Scenario, Share, Span};
 
 /// What a link does to frames. The default is a veth pair: nothing but a few microseconds of processor time.
@@ -80,10 +79,9 @@ impl WireSetup {
 pub(crate) struct WireSeeds(fastrand::Rng);
 
 impl WireSeeds {
-    /// From the experiment's own seed.
-    pub(crate) fn of(scenario: &Scenario) -> Self {
-        let mut random = fastrand::Rng::with_seed(SEED);
-        // Each host has drawn one before.
+    /// From the run's seed, of which each host takes one first.
+    pub(crate) fn of(scenario: &Scenario, seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
         for _ in scenario.hosts.keys() {
             let _ = random.u64(..);
         }

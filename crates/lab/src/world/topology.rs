@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::command::{self, Limit};
 use super::relay::{self, Relay};
 use super::{HostNamespace, WorldError};
+use crate::model::SEED;
 use crate::model::wire::{Wire, WireSeeds, WireSetup};
 use crate::scenario::{Host, Link, Scenario, mac};
 
@@ -45,7 +46,7 @@ pub(super) fn build(
     }
     let mut batch = String::new();
     let mut relays = Vec::new();
-    let mut seeds = WireSeeds::of(scenario);
+    let mut seeds = WireSeeds::of(scenario, SEED);
     for (index, link) in scenario.links.iter().enumerate() {
         let seeds = seeds.next_pair();
         match &link.conditions {
