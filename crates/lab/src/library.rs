@@ -31,15 +31,37 @@ pub(crate) fn info(scenario: &Scenario) -> ExperimentInfo {
     }
 }
 
+/// The experiments of the files whose names these begin with; of all files, where one of them is a pattern over several, or wrong.
+/// An experiment has its file's name, and the values of its variants behind it.
+fn known(names: &[String]) -> Result<Vec<Scenario>, LabError> {
+    let begins = |name: &str, file: &str| {
+        let stem = file.strip_suffix(".toml").unwrap_or(file);
+        let rest = name.strip_prefix(stem);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let inside = || names.iter().filter(|name| !name.ends_with(".toml"));
+    if !inside().all(|name| FILES.iter().any(|(file, _)| begins(name, file))) {
+        return all();
+    }
+    let mut scenarios = Vec::new();
+    for (file, text) in FILES {
+        if inside().any(|name| begins(name, file)) {
+            scenarios.extend(scenario::parse(Path::new(file), text)?);
+        }
+    }
+    Ok(scenarios)
+}
+
 /// The experiments that are meant, each once, in the order of the names.
 pub(crate) fn select(selection: &Selection) -> Result<Vec<Scenario>, LabError> {
-    let known = all()?;
     let names = match selection {
         Selection::All { slow } => {
-            return Ok(known.into_iter().filter(|one| *slow || !one.slow).collect());
+            let known = all()?.into_iter();
+            return Ok(known.filter(|one| *slow || !one.slow).collect());
         }
         Selection::Named(names) => names,
     };
+    let known = known(names)?;
     let mut chosen: Vec<Scenario> = Vec::new();
     for name in names {
         let meant = if name.ends_with(".toml") {

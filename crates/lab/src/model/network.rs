@@ -84,6 +84,8 @@ struct Node {
     recorder: Option<Recorder>,
     /// Changes of its configuration that the kernel would have announced, since somebody last asked.
     changes: Vec<String>,
+    /// How often anything was done to the host: frames, deadlines, system calls.
+    touched: u64,
 }
 
 /// The far end of a link, and the way there.
@@ -191,6 +193,7 @@ impl Network {
             links: BTreeMap::new(),
             recorder: None,
             changes: Vec::new(),
+            touched: 0,
         });
         self.nodes.len() - 1
     }
@@ -317,11 +320,27 @@ impl Network {
         call: impl FnOnce(&mut Host, Timestamp) -> T,
     ) -> Result<T, WorldError> {
         let now = self.now;
-        let host = self.nodes.get_mut(node).map(|node| &mut node.host);
-        let host = host.ok_or_else(|| WorldError::new(format!("there is no host {node}")))?;
-        let result = call(host, now);
+        let found = self.nodes.get_mut(node);
+        let found = found.ok_or_else(|| WorldError::new(format!("there is no host {node}")))?;
+        found.touched = found.touched.saturating_add(1);
+        let result = call(&mut found.host, now);
         self.settle(node)?;
         Ok(result)
+    }
+
+    /// Looks at a host, and leaves it as it is.
+    pub(super) fn look<T>(
+        &self,
+        node: NodeId,
+        look: impl FnOnce(&Host) -> T,
+    ) -> Result<T, WorldError> {
+        let node = self.nodes.get(node).map(|node| look(&node.host));
+        node.ok_or_else(|| WorldError::new("there is no such host"))
+    }
+
+    /// How often anything was done to a host: what has not changed since, has nothing new to tell.
+    pub(super) fn touched(&self, node: NodeId) -> u64 {
+        self.nodes.get(node).map_or(0, |node| node.touched)
     }
 
     /// Says that a host's configuration changed, as its kernel would.

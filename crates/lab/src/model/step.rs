@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use transect_config::{IpVersion, SocketProtocol, SocketState, read_sockets};
+use transect_host::Host;
 
 use super::client::{self, time};
 use super::command;
@@ -198,7 +199,9 @@ impl Stage {
         let host = host.ok_or_else(|| WorldError::new("the step needs a `host`"))?;
         let node = self.clock.network(|network| network.node(host))?;
         let states = || {
-            let text = self.clock.call(node, |host, _| host.sockets_text())?;
+            let text = self
+                .clock
+                .network(|network| network.look(node, Host::sockets_text))?;
             let sockets = read_sockets(&text).value.into_iter();
             Ok::<Vec<_>, WorldError>(
                 sockets
@@ -222,9 +225,9 @@ impl Stage {
                 .iter()
                 .any(|one| with_port(one, *port) && !one.is_listening()),
             WaitFor::Counter(wanted) => {
-                let value = self
-                    .clock
-                    .call(node, |host, _| host.counters().named(&wanted.name))?;
+                let value = self.clock.network(|network| {
+                    network.look(node, |host| host.counters().named(&wanted.name))
+                })?;
                 value.is_some_and(|value| value >= wanted.at_least)
             }
         })

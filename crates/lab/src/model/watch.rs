@@ -57,6 +57,8 @@ struct Watched {
     label: String,
     node: NodeId,
     writer: Rc<RefCell<HostWriter>>,
+    /// How often the host had been touched when it was last read.
+    touched: Rc<Cell<u64>>,
     /// What went wrong while nobody asked.
     failed: Rc<RefCell<Option<WorldError>>>,
 }
@@ -79,6 +81,7 @@ impl Watching {
                 label: label.clone(),
                 node,
                 writer: Rc::new(RefCell::new(part)),
+                touched: Rc::default(),
                 failed: Rc::default(),
             });
         }
@@ -187,6 +190,8 @@ impl Watching {
 impl Watched {
     fn take(&self, clock: &Clock, scope: Scope, phase: Phase, why: &str) -> Result<(), WorldError> {
         let reading = clock.call(self.node, |host, now| reading::read(host, now, scope))?;
+        self.touched
+            .set(clock.network(|network| network.touched(self.node)));
         self.writer
             .borrow_mut()
             .write_reading(phase, why, reading)
@@ -216,7 +221,10 @@ impl Watched {
                 rested = later(now, REST);
                 next = later(now, SAMPLE);
             } else if next <= now {
-                self.take(clock, Scope::Sample, Phase::Sample, "the clock")?;
+                // A host that slept through has nothing new to tell: two minutes of time-outs are a dozen readings.
+                if clock.network(|network| network.touched(self.node)) != self.touched.get() {
+                    self.take(clock, Scope::Sample, Phase::Sample, "the clock")?;
+                }
                 next = later(next, SAMPLE);
             }
         }
