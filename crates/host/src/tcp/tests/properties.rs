@@ -251,8 +251,9 @@ fn run(
         if ends.iter().all(|end| !end.open) {
             break;
         }
-        // Longer than all retransmissions of a segment take: the peer is gone, and its reset was lost.
-        if now > 2_000_000 {
+        // Far longer than all retransmissions of a segment take, and than a transfer of which each second segment waits two minutes
+        // for its time-out (TCP_RTO_MAX): the peer is gone, and its reset was lost.
+        if now > 20_000_000 {
             for end in &mut ends {
                 end.give_up(&mut pair);
             }
