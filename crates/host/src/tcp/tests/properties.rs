@@ -251,8 +251,9 @@ fn run(
         if ends.iter().all(|end| !end.open) {
             break;
         }
-        // Far longer than all retransmissions of a segment take, and than a transfer of which each second segment waits two minutes
-        // for its time-out (TCP_RTO_MAX): the peer is gone, and its reset was lost.
+        // Longer than all retransmissions of a segment take: the peer is gone, and its reset was lost. A transfer of which a fifth is
+        // lost may itself take longer than 2,000 s (the kept case): its smoothed round trip reaches seconds by samples that
+        // span time-outs. Whether the kernel takes such samples there, too, is not known.
         if now > 20_000_000 {
             for end in &mut ends {
                 end.give_up(&mut pair);
