@@ -252,8 +252,8 @@ fn run(
             break;
         }
         // Longer than all retransmissions of a segment take: the peer is gone, and its reset was lost. A transfer of which a fifth is
-        // lost may itself take longer than 2,000 s (the kept case): its smoothed round trip reaches seconds by samples that
-        // span time-outs. Whether the kernel takes such samples there, too, is not known.
+        // lost may itself take longer than 2,000 s (the kept case): SACKs that were lost make samples that span time-outs, on the
+        // kernel as here (rto-sample-of-a-late-sack.pkt), so that one time-out begets two minutes of the next.
         if now > 20_000_000 {
             for end in &mut ends {
                 end.give_up(&mut pair);
