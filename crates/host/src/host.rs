@@ -65,7 +65,7 @@ pub struct Host {
     pub(crate) stack: Stack,
     pub(crate) tcp: Tcp,
     pub(crate) transport: Transport,
-    /// An empty list, for what is freed: see [`Host::run`].
+    /// An empty list, for what is freed: see [`Host::account_freed`].
     freed: Vec<(SocketId, usize)>,
 }
 
@@ -204,23 +204,31 @@ impl Host {
     /// Works off what waits inside of the host (softirq): received packets, and room in send buffers.
     pub(crate) fn run(&mut self) {
         loop {
+            self.account_freed();
             let received = self.stack.next_received();
             if let Some(packet) = received.or_else(|| self.stack.ip.next_looped()) {
                 self.ip_input(packet);
                 continue;
             }
-            if self.stack.freed.is_empty() {
+            if !self.tcp.handle_throttled(&mut self.stack) {
                 break;
             }
-            // The list itself is used again; what is freed meanwhile comes into the next turn.
-            let mut freed = std::mem::take(&mut self.freed);
-            std::mem::swap(&mut freed, &mut self.stack.freed);
-            for (socket, bytes) in freed.drain(..) {
-                if !self.tcp.handle_freed(&mut self.stack, socket, bytes) {
-                    self.transport.handle_freed(&mut self.stack, socket, bytes);
-                }
-            }
-            self.freed = freed;
         }
+    }
+
+    /// Gives the memory of freed packets back to their sockets (`skb->destructor`).
+    fn account_freed(&mut self) {
+        if self.stack.freed.is_empty() {
+            return;
+        }
+        // The list itself is used again.
+        let mut freed = std::mem::take(&mut self.freed);
+        std::mem::swap(&mut freed, &mut self.stack.freed);
+        for (socket, bytes) in freed.drain(..) {
+            if !self.tcp.handle_freed(socket, bytes) {
+                self.transport.handle_freed(&mut self.stack, socket, bytes);
+            }
+        }
+        self.freed = freed;
     }
 }

@@ -120,6 +120,8 @@ pub(crate) struct Tcp {
     /// Connections that no program holds.
     orphans: usize,
     secrets: Option<Secrets>,
+    /// Connections that were held back, until what lay below was freed (`tsq_tasklet`).
+    throttled: Vec<SocketId>,
 }
 
 /// Whose a segment is.
@@ -523,16 +525,34 @@ impl Tcp {
         self.kill_remainder(stack, number);
     }
 
-    /// Packets of a socket left the host or died: its send buffer has room again. False: no TCP socket.
-    pub(crate) fn handle_freed(&mut self, stack: &mut Stack, id: SocketId, bytes: usize) -> bool {
+    /// Packets of a socket left the host or died: its send buffer has room again (`tcp_wfree`). False: no TCP socket.
+    pub(crate) fn handle_freed(&mut self, id: SocketId, bytes: usize) -> bool {
         let Some(socket) = self.sockets.get_mut(&id) else {
             return false;
         };
-        if let Socket::Connection(connection) = socket {
-            connection.freed_below(stack, bytes);
-            self.settle(stack, id);
+        if let Socket::Connection(connection) = socket
+            && connection.freed_below(bytes)
+        {
+            self.throttled.push(id);
         }
         true
+    }
+
+    /// Who was held back by what lay below, and is no more, may send (`tcp_tsq_workfn`: behind everything that came in meanwhile).
+    /// False: nobody.
+    pub(crate) fn handle_throttled(&mut self, stack: &mut Stack) -> bool {
+        let mut woken = std::mem::take(&mut self.throttled);
+        let some = !woken.is_empty();
+        for id in woken.drain(..) {
+            if let Some(Socket::Connection(connection)) = self.sockets.get_mut(&id) {
+                connection.send_throttled(stack);
+                self.settle(stack, id);
+            }
+        }
+        if self.throttled.is_empty() {
+            self.throttled = woken;
+        }
+        some
     }
 
     /// A connection, for a call that needs one.

@@ -115,7 +115,7 @@ impl Tcp {
             }
             Some(Entry::Connection(id)) => {
                 if let Some(Socket::Connection(connection)) = self.sockets.get_mut(&id) {
-                    connection.handle_icmp(stack, seq, said(error));
+                    connection.handle_icmp(stack, seq, said(error), self.orphans);
                 }
                 self.settle(stack, id);
             }
@@ -154,7 +154,7 @@ impl Tcp {
 }
 
 impl Connection {
-    fn handle_icmp(&mut self, stack: &mut Stack, seq: SequenceNumber, said: Said) {
+    fn handle_icmp(&mut self, stack: &mut Stack, seq: SequenceNumber, said: Said, orphans: usize) {
         if self.state == SocketState::Unconnected {
             return;
         }
@@ -175,7 +175,7 @@ impl Connection {
             }
             Said::Error(errno, unreachable) => {
                 if unreachable && seq == self.sender.snd_una && !held {
-                    self.revert_backoff(stack);
+                    self.revert_backoff(stack, orphans);
                 }
                 let opening = matches!(self.state, SocketState::SynSent | SocketState::SynRecv);
                 if opening && !held {
@@ -197,7 +197,7 @@ impl Connection {
     }
 
     /// The way is known to be interrupted: the time-out need not have doubled (`tcp_ld_RTO_revert`; RFC 6069).
-    fn revert_backoff(&mut self, stack: &mut Stack) {
+    fn revert_backoff(&mut self, stack: &mut Stack, orphans: usize) {
         let Some(head) = self.sender.queue.head() else {
             return;
         };
@@ -217,9 +217,11 @@ impl Connection {
             .min(most);
         let passed = clock.jiffies_of_us(clock.us().saturating_sub(head.sent_us));
         self.sender.rtt.rto = rto;
-        // What is overdue by now is sent again with the next tick.
-        let left = rto.saturating_sub(passed).max(1);
-        self.sender.reset_timer(&context, Pending::Retransmit, left);
+        match rto.saturating_sub(passed) {
+            // Overdue by now.
+            0 => self.retransmission_timeout(stack, orphans),
+            left => self.sender.reset_timer(&context, Pending::Retransmit, left),
+        }
     }
 }
 

@@ -165,7 +165,7 @@ impl Connection {
     }
 
     /// The retransmission time-out (`tcp_retransmit_timer`).
-    fn retransmission_timeout(&mut self, stack: &mut Stack, orphans: usize) {
+    pub(super) fn retransmission_timeout(&mut self, stack: &mut Stack, orphans: usize) {
         if self.sender.queue.packets_out == 0 {
             return;
         }

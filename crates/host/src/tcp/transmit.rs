@@ -394,11 +394,12 @@ impl Connection {
     }
 
     /// So much lies below already that more would only wait there (`tcp_small_queue_check`).
-    fn is_held_back(&mut self, head: &Segment) -> bool {
+    fn is_held_back(&mut self, segment: &Segment) -> bool {
         let limit =
-            (2 * u64::from(head.truesize.max(head.len()))).max(self.sender.pacing_rate >> 10);
-        self.throttled = self.below > limit && self.sender.queue.segments.len() > 1;
-        self.throttled
+            (2 * u64::from(segment.truesize.max(segment.len()))).max(self.sender.pacing_rate >> 10);
+        let full = self.below > limit && self.sender.queue.segments.len() > 1;
+        self.throttled |= full;
+        full
     }
 
     /// Nothing is in flight but something waits: the window probes' timer (`tcp_check_probe_timer`).
@@ -412,13 +413,15 @@ impl Connection {
         }
     }
 
-    /// Packets were freed below (`tcp_wfree`, `tcp_tsq_handler`): what was held back may go.
-    pub(super) fn freed_below(&mut self, stack: &mut Stack, bytes: usize) {
+    /// Packets were freed below (`tcp_wfree`). True: what was held back may go. Only who was held back is woken: what dies below
+    /// must not send the next one at once, and so on for ever.
+    pub(super) fn freed_below(&mut self, bytes: usize) -> bool {
         self.below = self.below.saturating_sub(bytes as u64);
-        // Only who was held back is woken: what dies below must not send the next one at once, and so on for ever.
-        if !std::mem::take(&mut self.throttled) {
-            return;
-        }
+        std::mem::take(&mut self.throttled)
+    }
+
+    /// Sends what was held back (`tcp_tsq_handler`).
+    pub(super) fn send_throttled(&mut self, stack: &mut Stack) {
         let sends = matches!(
             self.state,
             SocketState::Established
@@ -427,7 +430,17 @@ impl Connection {
                 | SocketState::CloseWait
                 | SocketState::LastAck
         );
-        if sends && self.sender.queue.packets_out > 0 && self.send_buffer.head().is_some() {
+        if !sends {
+            return;
+        }
+        // tcp_tsq_write: what is lost goes first.
+        let queue = &self.sender.queue;
+        if queue.lost_out > queue.retrans_out
+            && self.sender.congestion.snd_cwnd > self.sender.in_flight()
+        {
+            self.retransmit_lost(stack);
+        }
+        if self.sender.queue.packets_out > 0 && self.send_buffer.head().is_some() {
             let mss = self.current_mss(stack);
             let nagle = self.nagle();
             self.write_xmit(stack, mss, nagle, Round::All);

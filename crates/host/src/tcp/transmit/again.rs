@@ -47,9 +47,10 @@ impl Connection {
 
     /// The first transmission is still in this host: sending it again would be in vain (`skb_still_in_host_queue`). What lies
     /// below is known as a sum only, so this is told where there is just one segment in flight.
-    fn is_still_below(&self, stack: &mut Stack) -> bool {
+    fn is_still_below(&mut self, stack: &mut Stack) -> bool {
         let below = self.below > 0 && self.sender.queue.segments.len() <= 1;
         if below {
+            self.throttled = true;
             self.count(stack, TcpExtCounter::TCPSpuriousRtxHostQueues);
         }
         below
