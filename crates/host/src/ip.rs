@@ -6,6 +6,7 @@
 mod autoconf;
 pub(crate) mod bytes;
 mod deliver;
+pub(crate) mod flow_label;
 mod forward;
 mod fragment;
 mod group;
@@ -25,6 +26,7 @@ use crate::device::DeviceId;
 use crate::packet::{ChecksumState, Segmentation};
 use crate::socket::SocketId;
 
+pub(crate) use flow_label::FlowHash;
 pub(crate) use group::ToLink;
 pub(crate) use reassembly::User;
 pub(crate) use route::{Route, RouteKey};
@@ -45,6 +47,8 @@ pub(crate) struct Ip {
     groups: group::Groups,
     /// Addresses and routers that are being looked for.
     autoconf: autoconf::Autoconf,
+    /// What flows without a socket's own hash are hashed with, once it was needed (`hashrnd`).
+    flow_key: Option<(u64, u64)>,
     /// Limits on ICMP messages.
     pub(crate) icmp: crate::transport::icmp::Limits,
 }
@@ -76,6 +80,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) ttl: Option<u8>,
     /// TOS or traffic class.
     pub(crate) tos: u8,
+    /// IPv6's flow label.
+    pub(crate) flow_hash: FlowHash,
     /// IPv4's identification, where the sender counts it (connected sockets); nothing: 0 for what may never be
     /// fragmented, else a number of the host's choice (`ip_select_ident_segs`).
     pub(crate) identification: Option<u16>,

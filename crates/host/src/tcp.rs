@@ -46,6 +46,7 @@ mod rate;
 mod receive_buffer;
 mod receive_window;
 mod recovery;
+mod rehash;
 mod retransmit;
 mod rtt;
 mod sack;
@@ -64,6 +65,7 @@ mod tests;
 pub(crate) use icmp::IcmpError;
 pub use info::{SocketMemory, TcpInfo};
 pub(crate) use metrics::MetricsTable;
+pub(crate) use secrets::hash_ends;
 
 use std::collections::BTreeMap;
 
@@ -390,10 +392,10 @@ impl Tcp {
     }
 
     fn answer_of(&self, id: SocketId) -> Answer {
-        let options = match self.sockets.get(&id) {
-            Some(Socket::Listener(listener)) => &listener.options,
-            Some(Socket::Connection(connection)) => &connection.options,
-            Some(Socket::Idle(idle)) => &idle.options,
+        let (options, flow_hash) = match self.sockets.get(&id) {
+            Some(Socket::Listener(listener)) => (&listener.options, None),
+            Some(Socket::Connection(connection)) => (&connection.options, connection.flow_hash),
+            Some(Socket::Idle(idle)) => (&idle.options, None),
             None => return Answer::default(),
         };
         Answer {
@@ -401,6 +403,7 @@ impl Tcp {
             priority: options.priority,
             device: options.device,
             tos: None,
+            flow_hash,
         }
     }
 

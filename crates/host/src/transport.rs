@@ -83,6 +83,8 @@ struct Socket {
     discover: u8,
     /// IPv4 identification of the next packet, where the socket is connected.
     identification: u16,
+    /// … and what its flow label is made from (`sk_txhash`).
+    flow_hash: Option<std::num::NonZeroU32>,
     /// A send found no room: the program waits for it.
     wants_room: bool,
 }
@@ -128,6 +130,7 @@ impl Socket {
             // Discovery on (`IP_PMTUDISC_WANT`), unless the host has it off.
             discover: u8::from(settings.no_pmtu_disc == 0),
             identification: 0,
+            flow_hash: None,
             wants_room: false,
         }
     }

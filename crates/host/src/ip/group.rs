@@ -235,6 +235,7 @@ impl Stack {
             protocol: message.protocol,
             ttl: Some(message.hop_limit),
             tos: 0,
+            flow_hash: crate::ip::FlowHash::None,
             identification: None,
             dont_fragment: true,
             may_fragment: false,

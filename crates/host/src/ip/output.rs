@@ -130,7 +130,8 @@ impl Stack {
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let ttl = out.ttl.unwrap_or_else(|| self.hop_limit(out.route));
-                data.extend_from_slice(&[0x60 | out.tos >> 4, out.tos << 4, 0, 0]);
+                let first = 6 << 28 | u32::from(out.tos) << 20 | self.flow_label(out);
+                data.extend_from_slice(&first.to_be_bytes());
                 data.extend_from_slice(&(payload as u16).to_be_bytes());
                 data.extend_from_slice(&[out.protocol, ttl]);
                 data.extend_from_slice(&source.octets());

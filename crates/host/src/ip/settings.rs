@@ -7,6 +7,12 @@ use crate::settings::Settings;
 pub(crate) struct IpSettings {
     /// `ip_default_ttl`.
     pub(crate) ttl: u8,
+    /// `net.ipv6.auto_flowlabels`.
+    pub(crate) auto_flow_labels: u8,
+    /// `net.ipv6.flowlabel_state_ranges`.
+    pub(crate) flow_labels_stateless: bool,
+    /// `net.core.txrehash`.
+    pub(crate) rehash: bool,
     /// `net.ipv6.conf.default.hop_limit`.
     pub(crate) hop_limit: u8,
     /// `ip_forward_use_pmtu`.
@@ -71,6 +77,9 @@ impl IpSettings {
         };
         IpSettings {
             ttl: byte("net.ipv4.ip_default_ttl").max(1),
+            auto_flow_labels: byte("net.ipv6.auto_flowlabels"),
+            flow_labels_stateless: flag("net.ipv6.flowlabel_state_ranges"),
+            rehash: flag("net.core.txrehash"),
             hop_limit: byte("net.ipv6.conf.default.hop_limit").max(1),
             forward_use_pmtu: flag("net.ipv4.ip_forward_use_pmtu"),
             no_pmtu_disc: byte("net.ipv4.ip_no_pmtu_disc"),

@@ -405,6 +405,7 @@ impl Connection {
             self.count(stack, TcpExtCounter::DelayedACKLost);
             self.enter_quick_mode(&Self::clock(stack));
             if self.sender.sack && stack.settings.tcp.dsack {
+                self.receive_known_data(stack, segment);
                 let end = if self.receive.rcv_nxt.is_before(segment.end_seq) {
                     self.receive.rcv_nxt
                 } else {

@@ -24,6 +24,7 @@ impl Connection {
     /// Sends the first SYN (`tcp_connect`). What the layers below say of it is no error: the time-out sends it again.
     pub(super) fn connect(&mut self, stack: &mut Stack, route: Route) {
         self.route = Some(route);
+        self.flow_hash = stack.draw_flow_hash(self.packets());
         self.set_state(stack, SocketState::SynSent);
         if let Some(own) = self.options.max_segment {
             self.mss_clamp = u32::from(own);

@@ -3,6 +3,7 @@
 //! The output half is [`Sender`] with [`SendBuffer`], the input half [`ReceiveBuffer`]. What happens to it stands in files by what
 //! happens: `active` and `passive` open, `input`, `states`, `acks`, `output`, `timers`, `close`, `icmp`.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use transect_config::{IpVersion, SocketState};
@@ -129,6 +130,10 @@ pub(crate) struct Connection {
     pub(super) snd_sml: SequenceNumber,
     /// The next IPv4 identification (`inet_id`).
     pub(super) identification: u16,
+    /// What its flow labels are made from (`sk_txhash`).
+    pub(super) flow_hash: Option<NonZeroU32>,
+    /// The label of the last data that came (`lrcv_flowlabel`).
+    pub(super) peer_label: u32,
     /// Bytes below TCP that are not freed yet (`sk_wmem_alloc`).
     pub(super) below: u64,
     /// … and so many that sending stopped for it (`TSQ_THROTTLED`).
@@ -213,6 +218,8 @@ impl Connection {
             urgent: Urgent::default(),
             snd_sml: iss,
             identification,
+            flow_hash: None,
+            peer_label: 0,
             below: 0,
             throttled: false,
             iss,

@@ -2,8 +2,8 @@
 
 use transect_packet::{SequenceNumber, TcpFlags, TcpOptions};
 
-use crate::ip::Received;
 use crate::ip::bytes::{u16_at, u32_at};
+use crate::ip::{Received, flow_label};
 use crate::packet::{LINK_HEADER, Packet};
 use crate::socket::SocketAddress;
 use crate::transport::memory::{self, Written};
@@ -20,6 +20,8 @@ pub(super) struct Incoming {
     pub(super) peer: SocketAddress,
     /// This host's end.
     pub(super) local: SocketAddress,
+    /// IPv6's flow label.
+    pub(super) flow_label: u32,
     /// The first sequence number.
     pub(super) seq: SequenceNumber,
     /// Behind the last one; SYN and FIN count (`TCP_SKB_CB(skb)->end_seq`).
@@ -91,6 +93,7 @@ impl Incoming {
             received: *received,
             peer: SocketAddress::new(received.source, header.source_port),
             local: SocketAddress::new(received.destination, header.destination_port),
+            flow_label: flow_label::label_of(packet.network()),
             seq,
             end_seq: seq + length.wrapping_add(controls),
             ack: header.acknowledgment,

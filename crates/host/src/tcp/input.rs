@@ -316,7 +316,14 @@ impl Connection {
             written: segment.written,
             echo: self.echo(segment),
         };
+        let next = self.receive.rcv_nxt;
+        if segment.seq != next && !next.is_before(segment.end_seq) {
+            self.receive_known_data(stack, segment);
+        }
         let queued = self.receive.queue(&mut Context::of(stack), &arrived);
+        if queued.received > 0 || queued.out_of_order {
+            self.note_flow_label(segment);
+        }
         self.note_queued(&Self::clock(stack), &queued);
         if queued.send_compressed {
             self.send_compressed_ack(stack);

@@ -1,6 +1,7 @@
 //! Listeners: the SYN queue with its retransmissions, the accept queue (`struct request_sock_queue`, net/ipv4/inet_connection_sock.c).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use transect_config::IpVersion;
@@ -13,7 +14,7 @@ use super::output::{Header, PROTOCOL};
 use super::socket_options::SocketOptions;
 use super::table::Ends;
 use crate::counters::{IpCounter, TcpCounter, TcpExtCounter};
-use crate::ip::{Outgoing, RouteKey, version_of};
+use crate::ip::{FlowHash, Outgoing, RouteKey, version_of};
 use crate::packet::ChecksumState;
 use crate::socket::{Errno, SocketAddress, SocketId};
 use crate::stack::Stack;
@@ -75,6 +76,8 @@ pub(super) struct Request {
     /// The last ACK came, and the accept queue was full or the data is awaited (`acked`).
     pub(super) acked: bool,
     pub(super) last_oow_ack: u64,
+    /// What its flow labels are made from (`txhash`).
+    pub(super) flow_hash: Option<NonZeroU32>,
     /// When the SYN-ACK went out first, in microseconds (`snt_synack`).
     pub(super) sent_us: u64,
     /// The tick for which its timer is set.
@@ -197,6 +200,9 @@ impl Listener {
         stack: &mut Stack,
         request: &mut Request,
     ) -> Result<(), Errno> {
+        if stack.known_ip_settings().rehash {
+            request.flow_hash = stack.draw_flow_hash(version_of(request.ends.peer.address));
+        }
         self.send_syn_ack(stack, request)?;
         stack.counters.tcp.count(TcpCounter::RetransSegs);
         stack.counters.tcp_ext.count(TcpExtCounter::TCPSynRetrans);
@@ -273,6 +279,7 @@ impl Listener {
             protocol: PROTOCOL,
             ttl: self.options.ttl,
             tos: self.options.tos & !3,
+            flow_hash: FlowHash::of(request.flow_hash),
             identification: None,
             dont_fragment,
             may_fragment: !dont_fragment,

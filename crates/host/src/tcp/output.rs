@@ -10,7 +10,7 @@ use super::options::{OptionBytes, SynOptions};
 use super::segment::Segment;
 use crate::counters::{TcpCounter, TcpExtCounter};
 use crate::ip::bytes::{fold, ones_sum, pseudo_header, put};
-use crate::ip::{Outgoing, Route};
+use crate::ip::{FlowHash, Outgoing, Route};
 use crate::packet::{ChecksumState, Segmentation};
 use crate::socket::{Errno, SocketAddress};
 use crate::stack::Stack;
@@ -252,6 +252,7 @@ impl Connection {
             protocol: PROTOCOL,
             ttl: self.options.ttl,
             tos,
+            flow_hash: FlowHash::of(self.flow_hash),
             identification: Some(identification),
             dont_fragment: gso,
             may_fragment: !gso,

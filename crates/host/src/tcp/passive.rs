@@ -377,7 +377,7 @@ impl Listener {
     /// A handshake as the SYN asks for it (`tcp_openreq_init`).
     fn request(
         &self,
-        stack: &Stack,
+        stack: &mut Stack,
         ends: Ends,
         segment: &Incoming,
         options: &TcpOptions,
@@ -410,6 +410,7 @@ impl Listener {
             retransmits: 0,
             acked: false,
             last_oow_ack: 0,
+            flow_hash: stack.draw_flow_hash(version_of(ends.peer.address)),
             sent_us: Connection::clock(stack).us(),
             expires: 0,
         }
@@ -517,6 +518,7 @@ impl Connection {
         self.route = Some(route);
         self.state = SocketState::SynRecv;
         self.irs = request.rcv_isn;
+        self.flow_hash = request.flow_hash;
         self.receive.begin(request.rcv_isn);
         self.receive.rcv_wnd = request.rcv_wnd;
         self.receive.rcv_ssthresh = request.rcv_wnd;

@@ -1,5 +1,7 @@
 //! Answers that belong to no connection (`tcp_v4_send_reset`, `tcp_v4_send_ack`): resets, and ACKs of handshakes and remainders.
 
+use std::num::NonZeroU32;
+
 use transect_config::IpVersion;
 use transect_packet::{SequenceNumber, TcpFlags, TcpTimestamps};
 
@@ -11,7 +13,7 @@ use super::options::OptionBytes;
 use super::output::{Header, PROTOCOL};
 use crate::counters::{IpCounter, TcpCounter};
 use crate::device::DeviceId;
-use crate::ip::{Outgoing, RouteKey};
+use crate::ip::{FlowHash, Outgoing, RouteKey};
 use crate::packet::ChecksumState;
 use crate::socket::Errno;
 use crate::stack::Stack;
@@ -27,6 +29,8 @@ pub(super) struct Answer {
     pub(super) device: Option<DeviceId>,
     /// The TOS; nothing: as the packet had it.
     pub(super) tos: Option<u8>,
+    /// What its flow label is made from; nothing: the flow itself.
+    pub(super) flow_hash: Option<NonZeroU32>,
 }
 
 impl Tcp {
@@ -100,6 +104,7 @@ pub(super) fn send_ack_for_request(
         priority: listener.options.priority,
         device: listener.options.device,
         tos: Some(listener.options.tos),
+        flow_hash: request.flow_hash,
     };
     send_ack(
         stack,
@@ -156,6 +161,7 @@ fn reply(
         protocol: PROTOCOL,
         ttl: None,
         tos,
+        flow_hash: FlowHash::of(answer.flow_hash),
         identification: None,
         dont_fragment: true,
         may_fragment: false,

@@ -127,7 +127,12 @@ fn table(peer: SocketAddress) -> &'static [u16; 4] {
 }
 
 /// Both ends and a number, hashed.
-fn hash_ends(key: (u64, u64), local: SocketAddress, peer: SocketAddress, extra: u64) -> u64 {
+pub(crate) fn hash_ends(
+    key: (u64, u64),
+    local: SocketAddress,
+    peer: SocketAddress,
+    extra: u64,
+) -> u64 {
     let mut hash = SipHash::new(key);
     for address in [local.address, peer.address] {
         match address {

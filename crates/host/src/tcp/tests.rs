@@ -3,6 +3,7 @@
 
 mod attacks;
 mod closing;
+mod flow_labels;
 mod handshake;
 mod local_drops;
 mod loss;

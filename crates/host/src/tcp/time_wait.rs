@@ -71,6 +71,7 @@ impl Connection {
                 priority: self.options.priority,
                 device: self.options.device,
                 tos: Some(self.options.tos),
+                flow_hash: self.flow_hash,
             },
             expires: 0,
         }

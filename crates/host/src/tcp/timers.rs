@@ -159,8 +159,9 @@ impl Connection {
             self.timed_out(stack);
             return true;
         }
-        // sk_rethink_txhash: another path may be better, where hashes choose paths.
-        self.count(stack, TcpExtCounter::TcpTimeoutRehash);
+        if self.rethink_flow_hash(stack) {
+            self.count(stack, TcpExtCounter::TcpTimeoutRehash);
+        }
         false
     }
 

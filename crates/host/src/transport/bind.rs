@@ -141,6 +141,7 @@ impl Transport {
         }
         socket.peer = Some(SocketAddress::new(route.destination, peer.port));
         socket.identification = stack.random.u16(..);
+        socket.flow_hash = stack.draw_flow_hash(version_of(route.destination));
         Ok(())
     }
 }

@@ -456,6 +456,7 @@ impl Stack {
             protocol,
             ttl: None,
             tos: message.tos,
+            flow_hash: crate::ip::FlowHash::Flow,
             identification: None,
             dont_fragment: false,
             may_fragment: true,

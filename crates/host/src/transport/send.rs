@@ -10,7 +10,7 @@ use crate::ip::bytes::{
     IPV4_HEADER, IPV6_HEADER, finish_ipv4_header, fold, ipv4_at, ipv4_header_length, ones_sum,
     pseudo_header, put, u16_at,
 };
-use crate::ip::{Outgoing, Route, version_of};
+use crate::ip::{FlowHash, Outgoing, Route, version_of};
 use crate::packet::{ChecksumState, LINK_HEADER, Packet};
 use crate::socket::{Errno, SocketAddress, SocketId, SocketKind};
 use crate::stack::Stack;
@@ -124,6 +124,7 @@ impl Socket {
             protocol: self.protocol(),
             ttl: self.ttl,
             tos: self.tos,
+            flow_hash: FlowHash::of(self.flow_hash),
             identification,
             dont_fragment: insists || discovers && fits,
             may_fragment: !insists,

@@ -23,6 +23,8 @@ pub(super) struct Frame<'a> {
     pub(super) from: usize,
     pub(super) number: usize,
     pub(super) tcp: TcpHeader<'a>,
+    /// IPv6's flow label.
+    pub(super) label: u32,
 }
 
 /// A segment to be made.
@@ -401,6 +403,7 @@ impl Pair {
             from,
             number,
             tcp: *tcp,
+            label: crate::ip::flow_label::label_of(packet.network()),
         });
         let mut line = self.describe(from, tcp);
         if treatment == Treatment::Lost {
