@@ -139,8 +139,41 @@ pub(crate) struct Device {
     pub(crate) master: Option<DeviceId>,
     /// What the spanning tree says of it as a port.
     pub(crate) port_state: BridgePortState,
+    /// What else a bridge does with it as a port.
+    pub(crate) port_flags: PortFlags,
     /// Segments that GRO holds until the batch ends.
     pub(crate) held: Vec<Packet>,
+}
+
+/// What a bridge does with a port (`BR_*` flags), under the names of `bridge link set`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct PortFlags {
+    /// Addresses are learned from what comes in.
+    pub learning: bool,
+    /// Frames to stations that nobody knows leave by it.
+    pub flood: bool,
+    /// Frames to groups leave by it (`mcast_flood`).
+    pub multicast_flood: bool,
+    /// Frames to everybody leave by it (`bcast_flood`).
+    pub broadcast_flood: bool,
+    /// Frames may leave by the port by which they came.
+    pub hairpin: bool,
+    /// No frame goes from it to another isolated port.
+    pub isolated: bool,
+}
+
+impl Default for PortFlags {
+    fn default() -> Self {
+        PortFlags {
+            learning: true,
+            flood: true,
+            multicast_flood: true,
+            broadcast_flood: true,
+            hairpin: false,
+            isolated: false,
+        }
+    }
 }
 
 /// On which side of the host a filter stands.
@@ -188,6 +221,7 @@ impl Device {
             peer_mtu: None,
             master: None,
             port_state: BridgePortState::Forwarding,
+            port_flags: PortFlags::default(),
             held: Vec::new(),
         }
     }

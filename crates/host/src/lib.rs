@@ -74,7 +74,7 @@ mod timer;
 mod transport;
 
 pub use counters::*;
-pub use device::{DeviceId, DeviceKind, Features, LinkStatistics};
+pub use device::{DeviceId, DeviceKind, Features, LinkStatistics, PortFlags};
 pub use drop_reason::DropReason;
 pub use holdings::Holdings;
 pub use host::{DeviceSetup, Host, HostSetup, SetupError};

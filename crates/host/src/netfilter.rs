@@ -5,6 +5,7 @@
 //! the confirmation of new connections. Where no chain and no connection tracking is wanted the list is empty, and a packet
 //! passes without being looked at.
 
+mod bridge;
 pub(crate) mod checksum;
 mod facts;
 mod mangle;

@@ -74,6 +74,8 @@ pub struct Fields {
     pub(crate) tracking: Tracking,
     /// LOCAL_OUT changed what its route depends on: it is to be looked up again (`ip_route_me_harder`).
     pub(crate) reroute: bool,
+    /// A bridge has sent it through IP's PRE_ROUTING (`nf_bridge_info`).
+    pub(crate) bridged: bool,
     /// Whose send buffer it is charged to, until it is freed.
     pub(crate) owner: Option<SocketId>,
     /// When it was made, or arrived.
@@ -134,6 +136,7 @@ impl Packet {
             largest_fragment: 0,
             tracking: Tracking::default(),
             reroute: false,
+            bridged: false,
             owner: None,
             time: now,
             journey: None,
@@ -224,6 +227,7 @@ impl Packet {
             largest_fragment: self.largest_fragment,
             tracking: self.tracking.clone(),
             reroute: self.reroute,
+            bridged: self.bridged,
             owner: self.owner,
             time: self.time,
             journey: self.journey.clone(),

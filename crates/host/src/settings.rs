@@ -7,6 +7,9 @@ use transect_config::Sysctls;
 /// Every setting that the model knows, with Linux 6.18's default. `all`, `default` and one set for each interface are made from
 /// the entries of `conf` (see [`Settings::new`]).
 pub(crate) const DEFAULTS: &[(&str, &str)] = &[
+    ("net.bridge.bridge-nf-call-arptables", "1"),
+    ("net.bridge.bridge-nf-call-ip6tables", "1"),
+    ("net.bridge.bridge-nf-call-iptables", "1"),
     ("net.core.default_qdisc", "pfifo_fast"),
     ("net.core.netdev_max_backlog", "1000"),
     ("net.core.rmem_default", "212992"),

@@ -25,6 +25,8 @@ pub(crate) struct Suspect {
     pub(crate) certain: bool,
     pub(crate) host: usize,
     pub(crate) hook: Hook,
+    /// Where the hook lies on the packet's way.
+    pub(crate) point: Point,
     /// What its counter says; None: no counter, or not readable twice.
     pub(crate) counted: Option<Counted>,
 }
@@ -47,22 +49,37 @@ pub(crate) fn suspects(case: &Case<'_>) -> Vec<Suspect> {
             continue;
         }
         for host in case.hosts_at(hook.point()) {
-            suspects_at(case, host, hook, &mut all);
+            let facts = facts(case, host, hook);
+            suspects_at(case, host, (hook, hook.point()), &facts, &mut all);
+        }
+        // A bridge's own chains lie where the bridge has the frame: what came in by a port at `link_input`, what its host sends
+        // behind the bridge's queue and tap.
+        for (point, own) in [(Point::LinkInput, false), (Point::DriverOut, true)] {
+            for host in case.hosts_at(point) {
+                if let Some(facts) = frame_facts(case, host, hook, own) {
+                    suspects_at(case, host, (hook, point), &facts, &mut all);
+                }
+            }
         }
     }
     all
 }
 
-fn suspects_at(case: &Case<'_>, host: usize, hook: Hook, all: &mut Vec<Suspect>) {
+fn suspects_at(
+    case: &Case<'_>,
+    host: usize,
+    (hook, point): (Hook, Point),
+    facts: &PacketFacts,
+    all: &mut Vec<Suspect>,
+) {
     let series = series(case, host);
     if series.is_empty() {
         return;
     }
     let deltas = counter_deltas(&series);
-    let facts = facts(case, host, hook);
     let mut seen: Vec<RuleRef> = Vec::new();
     for (_, rules) in versions(&series) {
-        let outcome = evaluate(rules, hook, &facts);
+        let outcome = evaluate(rules, hook, facts);
         let certain = outcome.certain.into_iter().map(|decision| (decision, true));
         let possible = outcome
             .possible
@@ -81,10 +98,63 @@ fn suspects_at(case: &Case<'_>, host: usize, hook: Hook, all: &mut Vec<Suspect>)
                 certain,
                 host,
                 hook,
+                point,
                 counted,
             });
         }
     }
+}
+
+/// The bridge that a port belongs to.
+fn bridge_of<'a>(case: &Case<'a>, host: usize, port: &str) -> Option<&'a str> {
+    let config = case.config(host)?;
+    let master = config.link(port)?.master.as_deref()?;
+    let is_bridge = config.link(master)?.kind.as_deref() == Some("bridge");
+    is_bridge.then_some(master)
+}
+
+/// The device that IP's hooks see: for a bridge's port, the bridge (`brnf_get_logical_dev`).
+fn seen_by_ip(case: &Case<'_>, host: usize, device: Option<&str>) -> Option<String> {
+    let device = device?;
+    Some(bridge_of(case, host, device).unwrap_or(device).to_owned())
+}
+
+/// The facts for the chains of a bridge's hook; none where the packets pass no bridge on this host, or the hook is none of
+/// theirs. `own`: the host sends them by its bridge.
+fn frame_facts(case: &Case<'_>, host: usize, hook: Hook, own: bool) -> Option<PacketFacts> {
+    let is_bridge = |device: &str| {
+        let link = case.config(host).and_then(|config| config.link(device));
+        link.is_some_and(|link| link.kind.as_deref() == Some("bridge"))
+    };
+    let port = |device: Option<&str>| {
+        let device = device?;
+        bridge_of(case, host, device).map(|_| device.to_owned())
+    };
+    let (input, output) = (case.input(host), case.output(host));
+    let (came, leaves) = (port(input), port(output));
+    let passes = match (own, hook) {
+        (false, Hook::PreRouting | Hook::LocalIn | Hook::Forward | Hook::PostRouting) => {
+            came.is_some() || input.is_some_and(is_bridge)
+        }
+        (true, Hook::LocalOut | Hook::PostRouting) => {
+            leaves.is_some() || output.is_some_and(is_bridge)
+        }
+        _ => false,
+    };
+    let none = || Some(String::new());
+    passes.then(|| PacketFacts {
+        family: AddressFamily::Bridge,
+        ether_type: Some(if case.v6() { 0x86dd } else { 0x0800 }),
+        in_interface: match hook {
+            Hook::LocalOut | Hook::PostRouting => none(),
+            _ => came,
+        },
+        out_interface: match hook {
+            Hook::PreRouting | Hook::LocalIn => none(),
+            _ => leaves,
+        },
+        ..facts(case, host, hook)
+    })
 }
 
 /// Whether a packet can die of this verdict.
@@ -260,11 +330,14 @@ fn facts(case: &Case<'_>, host: usize, hook: Hook) -> PacketFacts {
     // Later fragments: one such as full-size ones begin with, in units of eight bytes.
     facts.fragment_offset = Some(if fragment { 185 } else { 0 });
     facts.destination_mac = sample.destination_mac.map(|mac| mac.0);
-    let input = case.input(host).map(str::to_owned);
-    let output = case.output(host).map(str::to_owned);
+    let input = seen_by_ip(case, host, case.input(host));
+    let output = seen_by_ip(case, host, case.output(host));
     match hook {
-        Hook::Ingress | Hook::PreRouting | Hook::LocalIn => facts.in_interface = input,
-        Hook::LocalOut | Hook::Egress => facts.out_interface = output,
+        // A device's own chains see the device itself.
+        Hook::Ingress => facts.in_interface = case.input(host).map(str::to_owned),
+        Hook::Egress => facts.out_interface = case.output(host).map(str::to_owned),
+        Hook::PreRouting | Hook::LocalIn => facts.in_interface = input,
+        Hook::LocalOut => facts.out_interface = output,
         Hook::Forward => {
             facts.in_interface = input;
             facts.out_interface = output;
@@ -382,7 +455,7 @@ pub(crate) fn finding(
     suspect: &Suspect,
     cause: transect_path::CauseId,
 ) -> Option<Finding> {
-    let point = suspect.hook.point();
+    let point = suspect.point;
     let decision = &suspect.decision;
     let mut finding = Finding::new(
         cause,
@@ -432,7 +505,10 @@ pub(crate) fn finding(
                 meter,
                 "the rule matches the lost packets; it has no counter that was read twice",
             ));
-            identity(case, suspect, &mut finding);
+            // IP's counters know nothing of what passes a bridge.
+            if decision.rule.family != "bridge" {
+                identity(case, suspect, &mut finding);
+            }
         }
     }
     if !decision.unknowns.is_empty() {

@@ -5,7 +5,7 @@ use transect_path::Point;
 
 use crate::counters::IpCounter;
 use crate::drop_reason::DropReason;
-use crate::hooks::{Passed, PostRouting};
+use crate::hooks::{BridgePostRouting, HookKind, Passed, PostRouting};
 use crate::ip::bytes::{
     FRAGMENT_HEADER, IPV6_HEADER, NEXT_FRAGMENT, ipv4_header_length, put, u16_at,
 };
@@ -26,26 +26,17 @@ impl Stack {
     /// Cuts a packet into fragments that fit its MTU, and sends each.
     pub(super) fn fragment(
         &mut self,
-        mut passed: Passed<PostRouting>,
+        passed: Passed<PostRouting>,
         version: IpVersion,
     ) -> Result<(), Errno> {
-        // Fragments cannot be finished one by one.
-        crate::link::finish_checksum(passed.packet_mut());
-        let Some(layout) = layout(passed.packet(), version) else {
-            self.count_ip(version, IpCounter::FragFails);
-            let packet = passed.into_packet();
-            self.drop_packet(packet, Point::IpFinish, DropReason::PktTooBig);
-            return Err(Errno::Emsgsize);
+        let fragments = match self.cut(passed, version) {
+            Ok(fragments) => fragments,
+            Err(packet) => {
+                self.count_ip(version, IpCounter::FragFails);
+                self.drop_packet(packet, Point::IpFinish, DropReason::PktTooBig);
+                return Err(Errno::Emsgsize);
+            }
         };
-        let identification = self.random.u32(..);
-        let fragments = passed.cut(|packet| {
-            let pieces = match version {
-                IpVersion::V4 => cut_ipv4(&packet, &layout),
-                IpVersion::V6 => cut_ipv6(&packet, &layout, identification),
-            };
-            self.release(&packet);
-            pieces
-        });
         for fragment in fragments {
             if let Err(errno) = self.ip_transmit(fragment) {
                 self.count_ip(version, IpCounter::FragFails);
@@ -55,6 +46,58 @@ impl Stack {
         }
         self.count_ip(version, IpCounter::FragOKs);
         Ok(())
+    }
+
+    /// What a bridge's PRE_ROUTING put together goes on in fragments, each with the frame's own header
+    /// (`br_nf_ip_fragment`). Those that it was put together from fitted; where they would not, it dies.
+    pub(crate) fn fragment_bridged(
+        &mut self,
+        mut passed: Passed<BridgePostRouting>,
+        mtu: u32,
+    ) -> Vec<Passed<BridgePostRouting>> {
+        let Some(version) = passed.packet().version() else {
+            return vec![passed];
+        };
+        let packet = passed.packet_mut();
+        packet.mtu = mtu;
+        let header: Vec<u8> = packet.frame().iter().take(LINK_HEADER).copied().collect();
+        match self.cut(passed, version) {
+            Ok(mut fragments) => {
+                for fragment in &mut fragments {
+                    put(&mut fragment.packet_mut().data, 0, &header);
+                    self.count_ip(version, IpCounter::FragCreates);
+                }
+                self.count_ip(version, IpCounter::FragOKs);
+                fragments
+            }
+            Err(packet) => {
+                self.count_ip(version, IpCounter::FragFails);
+                self.drop_packet(packet, Point::PostRouting, DropReason::PktTooBig);
+                Vec::new()
+            }
+        }
+    }
+
+    /// The fragments of a packet, or the packet where its MTU has no room for any.
+    fn cut<H: HookKind>(
+        &mut self,
+        mut passed: Passed<H>,
+        version: IpVersion,
+    ) -> Result<Vec<Passed<H>>, Packet> {
+        // Fragments cannot be finished one by one.
+        crate::link::finish_checksum(passed.packet_mut());
+        let Some(layout) = layout(passed.packet(), version) else {
+            return Err(passed.into_packet());
+        };
+        let identification = self.random.u32(..);
+        Ok(passed.cut(|packet| {
+            let pieces = match version {
+                IpVersion::V4 => cut_ipv4(&packet, &layout),
+                IpVersion::V6 => cut_ipv6(&packet, &layout, identification),
+            };
+            self.release(&packet);
+            pieces
+        }))
     }
 }
 

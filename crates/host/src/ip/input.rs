@@ -96,34 +96,41 @@ impl Host {
 impl Stack {
     /// `ip_rcv_core`, in its order. Nothing: the packet died.
     fn receive_ipv4(&mut self, packet: Packet) -> Option<Packet> {
+        let counters = &mut self.counters.ip4;
+        counters.count(IpCounter::InReceives);
+        counters.add(IpCounter::InOctets, packet.len() as u64);
+        self.check_ipv4(packet, Point::IpInput)
+    }
+
+    /// The header's checks; what is bridged (`br_validate_ipv4`) meets them at PRE_ROUTING, and is counted only where it fails.
+    pub(crate) fn check_ipv4(&mut self, packet: Packet, point: Point) -> Option<Packet> {
         let bytes = packet.network();
         let length = bytes.len();
         let first = bytes.first().copied().unwrap_or_default();
-        let second = bytes.get(1).copied().unwrap_or_default();
         let header = ipv4_header_length(bytes);
-        let segments = packet.segmentation.map_or(1, |gso| gso.segments.max(1));
-        let counters = &mut self.counters.ip4;
-        counters.count(IpCounter::InReceives);
-        counters.add(IpCounter::InOctets, length as u64);
         if length < IPV4_HEADER || header < IPV4_HEADER || first >> 4 != 4 {
-            return self.bad_header(packet, IpVersion::V4, DropReason::IpInhdr);
+            return self.bad_header(packet, IpVersion::V4, point, DropReason::IpInhdr);
         }
-        counters.add(ecn_counter(second), u64::from(segments));
+        if point == Point::IpInput {
+            let segments = packet.segmentation.map_or(1, |gso| gso.segments.max(1));
+            let counter = ecn_counter(bytes.get(1).copied().unwrap_or_default());
+            self.counters.ip4.add(counter, u64::from(segments));
+        }
         let Some(head) = bytes.get(..header) else {
-            return self.bad_header(packet, IpVersion::V4, DropReason::IpInhdr);
+            return self.bad_header(packet, IpVersion::V4, point, DropReason::IpInhdr);
         };
         if fold(ones_sum(0, head)) != 0xffff {
             self.counters.ip4.count(IpCounter::InCsumErrors);
-            return self.bad_header(packet, IpVersion::V4, DropReason::IpCsum);
+            return self.bad_header(packet, IpVersion::V4, point, DropReason::IpCsum);
         }
         let total = usize::from(u16_at(bytes, 2));
         if length < total {
             self.counters.ip4.count(IpCounter::InTruncatedPkts);
-            self.drop_packet(packet, Point::IpInput, DropReason::PktTooSmall);
+            self.drop_packet(packet, point, DropReason::PktTooSmall);
             return None;
         }
         if total < header {
-            return self.bad_header(packet, IpVersion::V4, DropReason::IpInhdr);
+            return self.bad_header(packet, IpVersion::V4, point, DropReason::IpInhdr);
         }
         Some(trimmed(packet, total))
     }
@@ -142,10 +149,15 @@ impl Stack {
         }
         let bytes = packet.network();
         if length < IPV6_HEADER {
-            return self.bad_header(packet, IpVersion::V6, DropReason::IpInhdr);
+            return self.bad_header(packet, IpVersion::V6, Point::IpInput, DropReason::IpInhdr);
         }
         if bytes.first().is_none_or(|first| first >> 4 != 6) {
-            return self.bad_header(packet, IpVersion::V6, DropReason::UnhandledProto);
+            return self.bad_header(
+                packet,
+                IpVersion::V6,
+                Point::IpInput,
+                DropReason::UnhandledProto,
+            );
         }
         let class = tos(bytes);
         self.counters
@@ -158,24 +170,33 @@ impl Stack {
             || destination.is_multicast() && (scope == 0 || scope == 1 && !from_loopback)
             || source.is_multicast()
         {
-            return self.bad_header(packet, IpVersion::V6, DropReason::IpInhdr);
+            return self.bad_header(packet, IpVersion::V6, Point::IpInput, DropReason::IpInhdr);
         }
-        let payload = usize::from(u16_at(bytes, 4));
-        let options = bytes.get(6).copied() == Some(0);
-        if payload == 0 && options {
-            // A jumbogram: longer than any packet here can be.
-            return self.bad_header(packet, IpVersion::V6, DropReason::IpInhdr);
-        }
-        if payload + IPV6_HEADER > length {
-            self.counters.ip6.count(IpCounter::InTruncatedPkts);
-            self.drop_packet(packet, Point::IpInput, DropReason::PktTooSmall);
-            return None;
-        }
-        let packet = trimmed(packet, payload + IPV6_HEADER);
-        if options {
+        let packet = self.check_ipv6(packet, Point::IpInput)?;
+        if packet.network().get(6).copied() == Some(0) {
             return self.receive_options(packet, IPV6_HEADER, Point::IpInput);
         }
         Some(packet)
+    }
+
+    /// The header's checks of version and length; what is bridged (`br_validate_ipv6`) meets them at PRE_ROUTING.
+    pub(crate) fn check_ipv6(&mut self, packet: Packet, point: Point) -> Option<Packet> {
+        let bytes = packet.network();
+        let length = bytes.len();
+        if length < IPV6_HEADER || bytes.first().is_none_or(|first| first >> 4 != 6) {
+            return self.bad_header(packet, IpVersion::V6, point, DropReason::IpInhdr);
+        }
+        let payload = usize::from(u16_at(bytes, 4));
+        if payload == 0 && bytes.get(6).copied() == Some(0) {
+            // A jumbogram: longer than any packet here can be.
+            return self.bad_header(packet, IpVersion::V6, point, DropReason::IpInhdr);
+        }
+        if payload + IPV6_HEADER > length {
+            self.counters.ip6.count(IpCounter::InTruncatedPkts);
+            self.drop_packet(packet, point, DropReason::PktTooSmall);
+            return None;
+        }
+        Some(trimmed(packet, payload + IPV6_HEADER))
     }
 
     fn ipv6_disabled(&self, device: Option<DeviceId>) -> bool {
@@ -190,10 +211,11 @@ impl Stack {
         &mut self,
         packet: Packet,
         version: IpVersion,
+        point: Point,
         reason: DropReason,
     ) -> Option<Packet> {
         self.count_ip(version, IpCounter::InHdrErrors);
-        self.drop_packet(packet, Point::IpInput, reason);
+        self.drop_packet(packet, point, reason);
         None
     }
 

@@ -3,7 +3,7 @@
 use transect_config::TcStatistics;
 use transect_path::{Point, Timestamp};
 
-use crate::device::{DeviceId, Features, Gate, LinkStatistics, Ring};
+use crate::device::{DeviceId, Features, Gate, LinkStatistics, PortFlags, Ring};
 use crate::drop_reason::DropReason;
 use crate::host::Host;
 use crate::packet::Packet;
@@ -56,6 +56,19 @@ impl Host {
             self.stack.device_stopped(device);
         }
         self.run();
+    }
+
+    /// What a bridge does with a port; nothing where the device is none.
+    pub fn port_flags(&self, device: DeviceId) -> Option<PortFlags> {
+        let device = self.stack.link.device(device)?;
+        device.master.map(|_| device.port_flags)
+    }
+
+    /// Changes what a bridge does with a port (`bridge link set`). Its state is the configuration's.
+    pub fn set_port_flags(&mut self, device: DeviceId, flags: PortFlags) {
+        if let Some(device) = self.stack.link.device_mut(device) {
+            device.port_flags = flags;
+        }
     }
 
     /// The MTU of the device at the other end of a veth pair: what is too long for it dies in the sender's own call, which

@@ -222,6 +222,8 @@ fn scrub(device: &Device, id: DeviceId, packet: &mut Packet) {
     packet.priority = 0;
     packet.ignore_df = false;
     packet.tracking = Tracking::None;
+    packet.bridged = false;
+    packet.largest_fragment = 0;
     packet.owner = None;
     if device.kind == DeviceKind::Tun {
         packet.packet_type = PacketType::Host;

@@ -60,7 +60,7 @@ impl Host {
             map.insert("address".into(), device.mac.to_string().into());
             map.insert("broadcast".into(), broadcast.to_string().into());
         }
-        self.relations(device, &mut map);
+        self.relations(id, device, &mut map);
         if !device.xdp_drops.is_empty() {
             let program =
                 json!({ "id": 1, "name": "drop_port", "tag": "0000000000000001", "jited": 1 });
@@ -75,7 +75,7 @@ impl Host {
     }
 
     /// What it is to other devices: the peer, the bridge.
-    fn relations(&self, device: &Device, map: &mut Map<String, Value>) {
+    fn relations(&self, id: DeviceId, device: &Device, map: &mut Map<String, Value>) {
         if let Some(link) = self.stack.config.link(&device.name) {
             if let Some(lower) = &link.lower {
                 map.insert("link".into(), lower.as_str().into());
@@ -96,8 +96,16 @@ impl Host {
         if let Some(bridge) = device.master {
             map.insert("master".into(), self.stack.device_name(bridge).into());
             info.insert("info_slave_kind".into(), "bridge".into());
-            let state = device.port_state.to_string();
-            info.insert("info_slave_data".into(), json!({ "state": state }));
+            let flags = &device.port_flags;
+            info.insert(
+                "info_slave_data".into(),
+                json!({
+                    "state": self.stack.port_state(id).to_string(),
+                    "hairpin": flags.hairpin, "learning": flags.learning, "flood": flags.flood,
+                    "mcast_flood": flags.multicast_flood, "bcast_flood": flags.broadcast_flood,
+                    "isolated": flags.isolated,
+                }),
+            );
         }
         if !info.is_empty() {
             map.insert("linkinfo".into(), Value::Object(info));

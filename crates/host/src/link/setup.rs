@@ -82,6 +82,21 @@ impl Link {
                 device.port_state = link.bridge_port.unwrap_or(BridgePortState::Forwarding);
             }
         }
+        self.set_bridge_carriers();
+    }
+
+    /// A bridge that has ports has a carrier while one of them forwards (`br_port_state_selection`).
+    fn set_bridge_carriers(&mut self) {
+        for id in self.device_ids() {
+            let ports = self.devices.iter().filter(|one| one.master == Some(id));
+            let mut live = ports
+                .map(|port| port.is_running() && port.port_state == BridgePortState::Forwarding);
+            let Some(first) = live.next() else { continue };
+            let any = first || live.any(|one| one);
+            if let Some(bridge) = self.device_mut(id) {
+                bridge.carrier = any && bridge.up;
+            }
+        }
     }
 
     fn set_qdiscs(&mut self, config: &HostConfig) -> Result<(), String> {
@@ -163,17 +178,20 @@ fn apply(device: &mut Device, link: &transect_config::Link) {
 impl Stack {
     /// The configuration's links and neighbours have changed: devices and the neighbour table follow.
     pub(crate) fn link_reconfigured(&mut self) {
-        let mut gone_down = Vec::new();
-        for (index, device) in self.link.devices.iter_mut().enumerate() {
-            let was_running = device.is_running();
+        let running = |link: &Link| -> Vec<DeviceId> {
+            let ids = link.device_ids().into_iter();
+            ids.filter(|id| link.device(*id).is_some_and(Device::is_running))
+                .collect()
+        };
+        let before = running(&self.link);
+        for device in &mut self.link.devices {
             if let Some(link) = self.config.link(&device.name) {
                 apply(device, link);
             }
-            if was_running && !device.is_running() {
-                gone_down.push(DeviceId(u32::try_from(index).unwrap_or(u32::MAX)));
-            }
         }
         self.link.set_masters(&self.config);
+        let after = running(&self.link);
+        let gone_down = before.into_iter().filter(|id| !after.contains(id));
         for id in gone_down {
             self.device_stopped(id);
         }
@@ -191,6 +209,7 @@ impl Stack {
         for packet in waiting {
             self.drop_packet(packet, Point::Qdisc, DropReason::NotSpecified);
         }
+        self.link.forwarding.forget_port(id);
         self.forget_neighbors(id);
     }
 

@@ -1,6 +1,7 @@
 //! The link layer on its own: frames in, frames out, in virtual time.
 
 mod any;
+mod bridges;
 mod neighbors;
 mod receiving;
 mod sending;

@@ -42,9 +42,9 @@ impl Stack {
         };
         self.tracking_facts(packet, &mut facts);
         let ethernet = |device: DeviceId| {
-            self.link
-                .device(device)
-                .is_some_and(|device| device.kind == DeviceKind::Ethernet)
+            self.link.device(device).is_some_and(|device| {
+                matches!(device.kind, DeviceKind::Ethernet | DeviceKind::Bridge)
+            })
         };
         if came.is_some_and(ethernet) {
             let mac = |at: usize| packet.frame().get(at..at + 6)?.try_into().ok();
@@ -58,6 +58,36 @@ impl Stack {
         }
         if self.netfilter.plan.reverse_path {
             self.reverse_path_facts(&mut facts);
+        }
+        facts
+    }
+
+    /// A frame's facts as the chains of a bridge's hook see them (`nft_do_chain_bridge`): the devices are ports.
+    pub(super) fn frame_facts(&self, hook: Hook, packet: &Packet) -> PacketFacts {
+        let name = |device: Option<DeviceId>| {
+            let name = device.map(|device| self.device_name(device).to_owned());
+            Some(name.unwrap_or_default())
+        };
+        let (came, leaves) = match hook {
+            Hook::Forward => (packet.in_device, packet.out_device),
+            Hook::LocalOut | Hook::PostRouting | Hook::Egress => (None, packet.out_device),
+            Hook::PreRouting | Hook::LocalIn | Hook::Ingress => (packet.in_device, None),
+        };
+        let mac = |at: usize| packet.frame().get(at..at + 6)?.try_into().ok();
+        let mut facts = PacketFacts {
+            in_interface: name(came),
+            out_interface: name(leaves),
+            length: u32::try_from(packet.len()).ok(),
+            mark: Some(packet.mark),
+            packet_kind: Some(packet_kind(packet.packet_type)),
+            ether_type: Some(packet.ethertype),
+            destination_mac: mac(0),
+            source_mac: mac(6),
+            ct_states: CtStates::INVALID,
+            ..PacketFacts::new(AddressFamily::Bridge)
+        };
+        if packet.version().is_some() {
+            header_facts(packet, &mut facts);
         }
         facts
     }

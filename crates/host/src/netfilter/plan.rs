@@ -35,6 +35,15 @@ pub(super) enum Step {
     Confirm,
 }
 
+/// One thing that a bridge's hook does with every frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BridgeStep {
+    /// A base chain of the family `bridge`.
+    Chain(ChainAt),
+    /// The hook of the same name of IP, where a setting asks for it (`br_netfilter`).
+    Ip,
+}
+
 /// Something that is hooked, by what stays the same when rules change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Registered {
@@ -57,6 +66,8 @@ pub(super) struct Plan {
     asked: [[Arc<[ChainAt]>; 2]; 5],
     /// The chains at the devices: ingress, egress.
     devices: [Arc<[ChainAt]>; 2],
+    /// What a bridge's hooks do with every frame.
+    bridges: [Arc<[BridgeStep]>; 5],
     /// Whether any rule asks what kind of address one is.
     pub(super) kinds: bool,
     /// Whether any rule asks for the route back.
@@ -121,17 +132,16 @@ impl Plan {
             }
         }
         for (slot, hook) in plan.devices.iter_mut().zip([Hook::Ingress, Hook::Egress]) {
-            let of = |at: Option<usize>| at.unwrap_or(usize::MAX);
-            let mut chains: Vec<(i32, std::cmp::Reverse<usize>, ChainAt)> = hooked
-                .iter()
-                .filter_map(|(at, table, chain)| {
-                    let base = chain.base.as_ref().filter(|base| base.hook == hook)?;
-                    let number = of(place(registered, &name(table, chain)));
-                    Some((base.priority, std::cmp::Reverse(number), *at))
-                })
-                .collect();
-            chains.sort_by_key(|(priority, number, _)| (*priority, *number));
-            *slot = chains.into_iter().map(|(_, _, at)| at).collect();
+            let chains = in_order(&hooked, registered, |table, at| {
+                at == hook && table.family != Family::Bridge
+            });
+            *slot = chains.into_iter().map(|(_, at)| at).collect();
+        }
+        for (slot, hook) in plan.bridges.iter_mut().zip(HOOKS) {
+            let chains = in_order(&hooked, registered, |table, at| {
+                at == hook && table.family == Family::Bridge
+            });
+            *slot = bridge_steps(hook, &chains);
         }
         plan
     }
@@ -199,11 +209,59 @@ impl Plan {
         &self.asked[index(hook)][usize::from(version == IpVersion::V6)]
     }
 
+    /// What a bridge's hook does.
+    #[inline]
+    pub(super) fn bridge(&self, hook: Hook) -> &Arc<[BridgeStep]> {
+        &self.bridges[index(hook)]
+    }
+
     /// The chains at the devices.
     #[inline]
     pub(super) fn device(&self, egress: bool) -> &Arc<[ChainAt]> {
         &self.devices[usize::from(egress)]
     }
+}
+
+/// The base chains that are wanted, each with its priority, in the order in which they run.
+fn in_order(
+    hooked: &[(ChainAt, &Table, &Chain)],
+    registered: &[Registered],
+    wanted: impl Fn(&Table, Hook) -> bool,
+) -> Vec<(i32, ChainAt)> {
+    let mut chains: Vec<(i32, std::cmp::Reverse<usize>, ChainAt)> = hooked
+        .iter()
+        .filter_map(|(at, table, chain)| {
+            let base = chain
+                .base
+                .as_ref()
+                .filter(|base| wanted(table, base.hook))?;
+            let number = place(registered, &name(table, chain)).unwrap_or(usize::MAX);
+            Some((base.priority, std::cmp::Reverse(number), *at))
+        })
+        .collect();
+    chains.sort_by_key(|(priority, number, _)| (*priority, *number));
+    let chains = chains.into_iter();
+    chains.map(|(priority, _, at)| (priority, at)).collect()
+}
+
+/// A bridge's chains, and among them IP's hook (`br_nf_ops`), which stands there since the first bridge: of equals the one
+/// registered last runs first.
+fn bridge_steps(hook: Hook, chains: &[(i32, ChainAt)]) -> Arc<[BridgeStep]> {
+    let ip = match hook {
+        Hook::PreRouting => Some(0),
+        Hook::Forward => Some(-1),
+        Hook::PostRouting => Some(i32::MAX),
+        _ => None,
+    };
+    let mut steps: Vec<BridgeStep> = chains
+        .iter()
+        .map(|(_, at)| BridgeStep::Chain(*at))
+        .collect();
+    if let Some(own) = ip {
+        let before = chains.partition_point(|(priority, _)| *priority <= own);
+        steps.insert(before, BridgeStep::Ip);
+    }
+    steps.into()
 }
 
 fn place(registered: &[Registered], what: &Registered) -> Option<usize> {
@@ -296,6 +354,11 @@ fn tracks(rules: &RuleSet, version: IpVersion) -> bool {
 /// The first rule that it cannot run, and what of it.
 pub(super) fn check(rules: &RuleSet) -> Result<(), String> {
     for (table, chain, rule) in rules.rules() {
+        if table.family == Family::Bridge
+            && let Some(what) = rule.statements.iter().find_map(not_in_bridges)
+        {
+            return Err(refused(table, chain, rule, what));
+        }
         for statement in &rule.statements {
             if let Err(what) = check_statement(table, statement) {
                 return Err(refused(table, chain, rule, &what));
@@ -303,6 +366,32 @@ pub(super) fn check(rules: &RuleSet) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What no bridge's chain can do here, nor in a kernel without `nf_conntrack_bridge` and `nft_reject_bridge`.
+fn not_in_bridges(statement: &Statement) -> Option<&'static str> {
+    let needs_ip = |key: &Key| {
+        matches!(
+            key.field,
+            Field::CtState | Field::ConnectionMark | Field::SourceKind | Field::DestinationKind
+        )
+    };
+    match statement {
+        Statement::Verdict(Action::Reject { .. }) => Some("a rejection in a bridge's chain"),
+        Statement::Verdict(Action::Nat(_)) => Some("a translation in a bridge's chain"),
+        Statement::SetConnectionMark { .. }
+        | Statement::RestoreMark
+        | Statement::SaveMark
+        | Statement::NoTrack { .. } => Some("connection tracking in a bridge's chain"),
+        Statement::Match(Match {
+            test: Test::ReversePath { .. },
+            ..
+        }) => Some("routes in a bridge's chain"),
+        statement if keys(statement).iter().any(needs_ip) => {
+            Some("connection tracking or routes in a bridge's chain")
+        }
+        _ => None,
+    }
 }
 
 /// The words with which a rule is refused.

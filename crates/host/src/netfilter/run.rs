@@ -93,21 +93,31 @@ impl Stack {
                 Step::Translate => self.translate(hook, version, &mut packet),
                 Step::Confirm => self.confirm(&mut packet),
             };
-            match verdict {
-                Verdict::Accept | Verdict::Translate(_) => {}
-                Verdict::Drop => {
-                    self.drop_packet(packet, point, DropReason::NetfilterDrop);
-                    let errno = Some(Errno::Eperm);
-                    return Err(Stopped { errno });
-                }
-                Verdict::Unread => {
-                    self.drop_packet(packet, point, DropReason::NotSpecified);
-                    return Err(Stopped { errno: None });
-                }
-            }
+            packet = self.obey(verdict, point, packet)?;
         }
         self.leave(&mut packet, point);
         Ok(packet)
+    }
+
+    /// Carries out a verdict: the packet comes back, or is freed.
+    pub(super) fn obey(
+        &mut self,
+        verdict: Verdict,
+        point: Point,
+        packet: Packet,
+    ) -> Result<Packet, Stopped> {
+        match verdict {
+            Verdict::Accept | Verdict::Translate(_) => Ok(packet),
+            Verdict::Drop => {
+                self.drop_packet(packet, point, DropReason::NetfilterDrop);
+                let errno = Some(Errno::Eperm);
+                Err(Stopped { errno })
+            }
+            Verdict::Unread => {
+                self.drop_packet(packet, point, DropReason::NotSpecified);
+                Err(Stopped { errno: None })
+            }
+        }
     }
 
     /// The chains at a device.
@@ -173,7 +183,7 @@ impl Stack {
 
     /// One base chain (`ipt_do_table`, `nft_do_chain`) that is no NAT chain; a route chain says whether the route is to be
     /// looked up again (`ipt_mangle_out`, `nf_route_table_hook4`).
-    fn filter(&mut self, hook: Hook, at: ChainAt, packet: &mut Packet) -> Verdict {
+    pub(super) fn filter(&mut self, hook: Hook, at: ChainAt, packet: &mut Packet) -> Verdict {
         let before = (at.kind == ChainKind::Route).then(|| route_of(packet));
         let verdict = self.run_chain(hook, at, packet);
         if verdict == Verdict::Accept && before.is_some_and(|before| before != route_of(packet)) {
@@ -188,7 +198,10 @@ impl Stack {
         if let Some(verdict) = self.empty_chain(at, length) {
             return verdict;
         }
-        let mut facts = self.packet_facts(hook, packet);
+        let mut facts = match self.is_bridge_table(at) {
+            true => self.frame_facts(hook, packet),
+            false => self.packet_facts(hook, packet),
+        };
         let now = self.now;
         let jiffies = self.ticks.at(now);
         let netfilter = &mut self.netfilter;

@@ -1,7 +1,8 @@
-//! The commands of experiments, done to a model host: `ip`, `tc`, `sysctl`, `iptables`, `nft`, and the stand-ins for programs.
+//! The commands of experiments, done to a model host: `ip`, `bridge`, `tc`, `sysctl`, `iptables`, `nft`, and the stand-ins for programs.
 //!
 //! What is not understood is an error that says so; nothing is passed over.
 
+mod bridge;
 mod ip;
 mod tc;
 
@@ -68,6 +69,7 @@ pub(super) fn configure(clock: &Clock, node: NodeId, words: &[String]) -> Result
     match program {
         "true" => Ok(()),
         "ip" => ip::run(clock, node, &arguments),
+        "bridge" => bridge::run(clock, node, &arguments),
         "tc" => tc::run(clock, node, &arguments),
         "sysctl" => sysctl(clock, node, &arguments),
         "conntrack" if arguments == ["-F"] => {
@@ -87,7 +89,7 @@ pub(super) fn configure(clock: &Clock, node: NodeId, words: &[String]) -> Result
             Ok(())
         }
         _ => Err(WorldError(format!(
-            "the model world has no program \"{program}\"; it has ip, tc, sysctl, conntrack -F, iptables, ip6tables, nft, mariadb and sleep"
+            "the model world has no program \"{program}\"; it has ip, bridge, tc, sysctl, conntrack -F, iptables, ip6tables, nft, mariadb and sleep"
         ))),
     }
 }

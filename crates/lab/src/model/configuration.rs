@@ -4,8 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use transect_config::{
-    Address, HostConfig, IpVersion, Link, Neighbor, NeighborState, OperState, Prefix, Qdisc, Route,
-    RouteKind, default_policy_rules, read_routes,
+    Address, BridgePortState, HostConfig, IpVersion, Link, Neighbor, NeighborState, OperState,
+    Prefix, Qdisc, Route, RouteKind, default_policy_rules, read_routes,
 };
 use transect_packet::MacAddress;
 use transect_walk::routing::{RouteDecision, RouteQuery, route};
@@ -55,12 +55,41 @@ fn loopback() -> Link {
 
 /// Adds an end of a veth pair that is up, with its link-local IPv6 address.
 pub(super) fn add_veth(config: &mut HostConfig, name: &str, mac: MacAddress, mtu: u32) {
+    add_ethernet(config, name, "veth", mac, mtu);
+}
+
+/// Adds a bridge that is up, with its ports: its MAC address is the smallest of theirs (`br_stp_recalculate_bridge_id`), its MTU
+/// the smallest of theirs (`br_mtu_auto_adjust`).
+pub(super) fn add_bridge(
+    config: &mut HostConfig,
+    name: &str,
+    ports: &[String],
+) -> Result<(), WorldError> {
+    let mut least: Option<([u8; 6], u32)> = None;
+    for port in ports {
+        let links = config.links.iter_mut().flatten();
+        let link = links.into_iter().find(|link| link.name == *port);
+        let link = link.ok_or_else(|| WorldError(format!("there is no interface {port}")))?;
+        link.master = Some(name.to_owned());
+        link.bridge_port = Some(BridgePortState::Forwarding);
+        let (mac, mtu) = (link.mac.unwrap_or_default(), link.mtu.unwrap_or(1500));
+        least = Some(match least {
+            None => (mac, mtu),
+            Some((mac_before, mtu_before)) => (mac.min(mac_before), mtu.min(mtu_before)),
+        });
+    }
+    let (mac, mtu) = least.ok_or_else(|| WorldError(format!("the bridge {name} has no ports")))?;
+    add_ethernet(config, name, "bridge", MacAddress(mac), mtu);
+    Ok(())
+}
+
+fn add_ethernet(config: &mut HostConfig, name: &str, kind: &str, mac: MacAddress, mtu: u32) {
     let links = config.links.get_or_insert_default();
     let index = u32::try_from(links.len()).unwrap_or(u32::MAX);
     links.push(Link {
         index: index.saturating_add(1),
         name: name.to_owned(),
-        kind: Some("veth".to_owned()),
+        kind: Some(kind.to_owned()),
         link_type: Some("ether".to_owned()),
         flags: ["BROADCAST", "MULTICAST", "UP", "LOWER_UP"]
             .map(str::to_owned)

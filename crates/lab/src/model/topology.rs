@@ -9,14 +9,14 @@ use transect_path::Timestamp;
 
 use super::command;
 use super::configuration::{
-    RouteChange, add_address, add_veth, change_route, new_host, set_neighbor,
+    RouteChange, add_address, add_bridge, add_veth, change_route, new_host, set_neighbor,
 };
 use super::network::{Limits, Network, NodeId};
 use super::socket::Sockets;
 use super::wire::{Wire, WireSeeds, WireSetup};
 use super::{HZ, UPTIME};
 use crate::error::WorldError;
-use crate::scenario::{self, Link, Scenario, TcDrop, TcHook, mac};
+use crate::scenario::{self, Bridge, Link, Scenario, TcDrop, TcHook, mac};
 
 /// A link's end.
 struct End<'a> {
@@ -42,18 +42,21 @@ pub(super) fn build(
     seed: u64,
     limits: Limits,
 ) -> Result<Network, WorldError> {
-    if let Some(bridge) = scenario.bridges.first() {
-        return Err(WorldError(format!(
-            "{}: the model world has no bridges",
-            bridge.host
-        )));
-    }
     let ends = ends(scenario)?;
     let mut network = Network::new(began, limits);
     let mut nodes: BTreeMap<&str, NodeId> = BTreeMap::new();
     let mut random = fastrand::Rng::with_seed(seed);
     for (number, (name, plan)) in scenario.hosts.iter().enumerate() {
         let own: Vec<&End<'_>> = ends.iter().filter(|end| end.host == name).collect();
+        let bridges: Vec<&Bridge> = scenario
+            .bridges
+            .iter()
+            .filter(|bridge| bridge.host == *name)
+            .collect();
+        let own = Own {
+            ends: &own,
+            bridges: &bridges,
+        };
         let host = host(scenario, number, plan, &own, began, random.u64(..))
             .map_err(|error| WorldError(format!("{name}: {error}")))?;
         nodes.insert(name, network.add(name, host));
@@ -113,16 +116,22 @@ fn ends(scenario: &Scenario) -> Result<Vec<End<'_>>, WorldError> {
     Ok(ends)
 }
 
+/// The devices of one host.
+struct Own<'a> {
+    ends: &'a [&'a End<'a>],
+    bridges: &'a [&'a Bridge],
+}
+
 fn host(
     scenario: &Scenario,
     number: usize,
     plan: &scenario::Host,
-    ends: &[&End<'_>],
+    own: &Own<'_>,
     began: Timestamp,
     seed: u64,
 ) -> Result<Host, WorldError> {
-    let config = configuration(scenario, plan, ends)?;
-    let devices = ends.iter().map(|end| DeviceSetup {
+    let config = configuration(scenario, plan, own)?;
+    let devices = own.ends.iter().map(|end| DeviceSetup {
         name: end.device.to_owned(),
         kind: DeviceKind::Ethernet,
         // What a veth leaves undone, its peer takes as it is; on a wire that damages frames the bytes must be those of a wire.
@@ -134,12 +143,17 @@ fn host(
             },
         },
     });
+    let bridges = own.bridges.iter().map(|bridge| DeviceSetup {
+        name: bridge.name.clone(),
+        kind: DeviceKind::Bridge,
+        features: Features::VETH,
+    });
     let uptime = u64::try_from(UPTIME.as_nanos()).unwrap_or(0);
     Host::new(HostSetup {
         number: u16::try_from(number).unwrap_or(u16::MAX),
         config,
         rules: RuleSet::default(),
-        devices: devices.collect(),
+        devices: devices.chain(bridges).collect(),
         seed,
         hz: HZ,
         boot: Timestamp(began.0.saturating_sub(uptime)),
@@ -151,12 +165,14 @@ fn host(
 fn configuration(
     scenario: &Scenario,
     plan: &scenario::Host,
-    ends: &[&End<'_>],
+    own: &Own<'_>,
 ) -> Result<HostConfig, WorldError> {
+    let ends = own.ends;
     let mut config = new_host();
     let settings = &mut config.sysctls.values;
     // Addresses of the kernel world are usable at once, too.
     let interfaces = ends.iter().map(|end| end.device);
+    let interfaces = interfaces.chain(own.bridges.iter().map(|bridge| bridge.name.as_str()));
     for name in ["all", "default"].into_iter().chain(interfaces) {
         for setting in [
             "accept_dad",
@@ -176,6 +192,9 @@ fn configuration(
         let mac = mac(end.link_index, end.end_index);
         let mac = mac.parse().map_err(WorldError::doing(mac))?;
         add_veth(&mut config, end.device, mac, end.mtu());
+    }
+    for bridge in own.bridges {
+        add_bridge(&mut config, &bridge.name, &bridge.ports)?;
     }
     for end in ends {
         let addresses = if scenario.ipv6 {

@@ -154,6 +154,12 @@ fn defaults() -> impl IntoIterator<Item = (String, String)> {
             "net.ipv6.conf.default.mldv2_unsolicited_report_interval",
             "0",
         ),
+        // So are a bridge's (`br_multicast_join_snoopers`).
+        ("net.ipv4.conf.all.igmpv3_unsolicited_report_interval", "0"),
+        (
+            "net.ipv4.conf.default.igmpv3_unsolicited_report_interval",
+            "0",
+        ),
         // There is no router to solicit.
         ("net.ipv6.conf.default.router_solicitations", "0"),
     ]

@@ -69,6 +69,8 @@ pub struct PacketFacts {
     pub fragment_offset: Option<u16>,
     /// For whom the frame was.
     pub packet_kind: Option<PacketKind>,
+    /// The frame's EtherType, where no IP version tells it (a frame in a bridge).
+    pub ether_type: Option<u16>,
     /// Source MAC address.
     pub source_mac: Option<[u8; 6]>,
     /// Destination MAC address.
@@ -105,6 +107,7 @@ impl PacketFacts {
             destination_kind: None,
             fragment_offset: None,
             packet_kind: None,
+            ether_type: None,
             source_mac: None,
             destination_mac: None,
             reverse_path: None,
@@ -159,6 +162,7 @@ impl PacketFacts {
             destination_kind,
             fragment_offset,
             packet_kind,
+            ether_type,
             source_mac,
             destination_mac,
             reverse_path,

@@ -297,17 +297,18 @@ fn look(field: Field, facts: &PacketFacts) -> Look<'_> {
             AddressFamily::Ip => Look::Fact(Fact::Number(4)),
             AddressFamily::Ip6 => Look::Fact(Fact::Number(6)),
             AddressFamily::Arp => Look::Absent,
-            AddressFamily::Bridge => number(facts.source.map(|a| if a.is_ipv4() { 4 } else { 6 })),
+            AddressFamily::Bridge => match ether_type(facts) {
+                Some(0x0800) => Look::Fact(Fact::Number(4)),
+                Some(0x86dd) => Look::Fact(Fact::Number(6)),
+                Some(_) => Look::Absent,
+                None => Look::Unknown,
+            },
         },
         Field::EtherType => match facts.family {
             AddressFamily::Ip => Look::Fact(Fact::Number(0x0800)),
             AddressFamily::Ip6 => Look::Fact(Fact::Number(0x86dd)),
             AddressFamily::Arp => Look::Fact(Fact::Number(0x0806)),
-            AddressFamily::Bridge => number(
-                facts
-                    .source
-                    .map(|a| if a.is_ipv4() { 0x0800 } else { 0x86dd }),
-            ),
+            AddressFamily::Bridge => number(ether_type(facts).map(u64::from)),
         },
         Field::Protocol => number(facts.protocol.map(u64::from)),
         Field::SourcePort => port(facts.source_port),
@@ -339,6 +340,12 @@ fn look(field: Field, facts: &PacketFacts) -> Look<'_> {
         Field::DestinationMac => mac(facts.destination_mac),
         Field::Unknown => Look::Unknown,
     }
+}
+
+/// The EtherType of a frame in a bridge: said, or that of its addresses.
+fn ether_type(facts: &PacketFacts) -> Option<u16> {
+    let of_address = |address: IpAddr| if address.is_ipv4() { 0x0800 } else { 0x86dd };
+    facts.ether_type.or(facts.source.map(of_address))
 }
 
 fn name(name: &Option<String>) -> Look<'_> {
