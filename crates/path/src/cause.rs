@@ -310,11 +310,13 @@ impl CauseId {
                 entries: &["B5", "E1", "E2", "E5", "E6", "E7"],
                 points: &[
                     TcIngress,
+                    LinkInput,
                     PreRouting,
                     LocalIn,
                     Forward,
                     LocalOut,
                     PostRouting,
+                    DriverOut,
                 ],
                 summary: "a firewall rule or policy dropped the packet",
             },
