@@ -5,6 +5,7 @@ use std::time::Duration;
 use transect_path::Timestamp;
 
 use crate::host::Host;
+use crate::settings::FastOpenKey;
 use crate::socket::{Errno, SocketId};
 
 /// What poll(2) says of a socket.
@@ -72,6 +73,10 @@ pub enum OptionName {
     Congestion,
     UserTimeout,
     NotSentLowWatermark,
+    FastOpen,
+    FastOpenConnect,
+    FastOpenNoCookie,
+    FastOpenKeys,
     V6Only,
     Broadcast,
     /// `SO_ACCEPTCONN`: whether it listens.
@@ -87,6 +92,8 @@ pub enum OptionValue {
     Linger(Option<Duration>),
     /// Of `TCP_CONGESTION`.
     Text(String),
+    /// Of `TCP_FASTOPEN_KEY`.
+    Keys(Vec<FastOpenKey>),
 }
 
 impl From<bool> for OptionValue {
@@ -197,6 +204,16 @@ impl Host {
     /// Whether a TCP socket's handshake goes on, or has ended and connect(2) has not been told.
     pub fn is_connecting(&self, socket: SocketId) -> bool {
         self.tcp.is_connecting(socket)
+    }
+
+    /// Whether a TCP socket's SYN waits for the first write (TCP_FASTOPEN_CONNECT).
+    pub fn is_deferred(&self, socket: SocketId) -> bool {
+        self.tcp.is_deferred(socket)
+    }
+
+    /// Whether a TCP socket is in SYN-SENT or SYN-RECV.
+    pub fn is_opening(&self, socket: SocketId) -> bool {
+        self.tcp.is_opening(socket)
     }
 
     /// Whether a TCP socket that was closed with SO_LINGER still has to wait (`sk_stream_closing`).

@@ -81,7 +81,7 @@ pub use host::{DeviceSetup, Host, HostSetup, SetupError};
 pub use inquiry::{OptionName, OptionValue, QueuedBytes, Readiness, SendFlags};
 pub use journey::{Journey, Step, StepKind};
 pub use packet::{ChecksumState, Packet, Segmentation};
-pub use settings::{SettingError, Settings, TcpSettings};
+pub use settings::{FastOpenKey, SettingError, Settings, TcpSettings};
 pub use socket::*;
 pub use stack::{Death, Tapped};
 pub use tcp::{SocketMemory, TcpInfo};

@@ -50,6 +50,10 @@ pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ("net.ipv4.tcp_early_retrans", "3"),
     ("net.ipv4.tcp_ecn", "2"),
     ("net.ipv4.tcp_ecn_fallback", "1"),
+    ("net.ipv4.tcp_fastopen", "1"),
+    ("net.ipv4.tcp_fastopen_blackhole_timeout_sec", "0"),
+    // Drawn when it is needed first.
+    ("net.ipv4.tcp_fastopen_key", ""),
     ("net.ipv4.tcp_fin_timeout", "60"),
     ("net.ipv4.tcp_frto", "2"),
     ("net.ipv4.tcp_invalid_ratelimit", "500"),
@@ -229,6 +233,11 @@ pub struct TcpSettings {
     pub early_retrans: u32,
     pub ecn: u32,
     pub ecn_fallback: bool,
+    /// Its bits.
+    pub fastopen: u32,
+    pub fastopen_blackhole_timeout: Duration,
+    /// The one that cookies are made with, and perhaps an older one that is still good; none were chosen yet.
+    pub fastopen_keys: Vec<FastOpenKey>,
     pub fin_timeout: Duration,
     pub frto: u32,
     pub invalid_ratelimit: Duration,
@@ -279,6 +288,49 @@ pub struct TcpSettings {
     pub wmem: [u32; 3],
     pub rmem_max: u32,
     pub wmem_max: u32,
+}
+
+/// A key of fast open's cookies, as SipHash takes it (`siphash_key_t`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FastOpenKey(pub [u64; 2]);
+
+impl FastOpenKey {
+    /// Of the bytes that `TCP_FASTOPEN_KEY` takes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let number = u128::from_le_bytes(bytes);
+        FastOpenKey([number as u64, (number >> 64) as u64])
+    }
+
+    /// … and tells.
+    pub fn to_bytes(self) -> [u8; 16] {
+        (u128::from(self.0[1]) << 64 | u128::from(self.0[0])).to_le_bytes()
+    }
+
+    /// As `net.ipv4.tcp_fastopen_key` has it: four words (`proc_tcp_fastopen_key`).
+    fn read(text: &str) -> Option<Self> {
+        let words: Vec<u32> = text
+            .trim()
+            .split('-')
+            .map(|word| u32::from_str_radix(word, 16).ok())
+            .collect::<Option<_>>()?;
+        let [a, b, c, d] = words.try_into().ok()?;
+        let two = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
+        Some(FastOpenKey([two(a, b), two(c, d)]))
+    }
+}
+
+impl std::fmt::Display for FastOpenKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [one, two] = self.0;
+        let words = [
+            one as u32,
+            (one >> 32) as u32,
+            two as u32,
+            (two >> 32) as u32,
+        ];
+        let [a, b, c, d] = words;
+        write!(f, "{a:08x}-{b:08x}-{c:08x}-{d:08x}")
+    }
 }
 
 /// A setting that the model cannot take.
@@ -423,6 +475,21 @@ impl Reader<'_> {
         Ok(Duration::from_secs(u64::from(self.tcp(name)?)))
     }
 
+    fn keys(&self, name: &str) -> Result<Vec<FastOpenKey>, SettingError> {
+        let full = format!("net.ipv4.tcp_{name}");
+        let text = self.0.text(&full).unwrap_or_default();
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Option<Vec<FastOpenKey>> = text.split(',').map(FastOpenKey::read).collect();
+        keys.filter(|keys| keys.len() <= 2).ok_or_else(|| {
+            self.fail(
+                &full,
+                "expected one key or two with a comma between them, each of four hexadecimal words with hyphens between them",
+            )
+        })
+    }
+
     fn three(&self, name: &str) -> Result<[u32; 3], SettingError> {
         let full = format!("net.ipv4.tcp_{name}");
         let numbers = self.0.numbers(&full).unwrap_or_default();
@@ -455,6 +522,9 @@ impl TcpSettings {
             early_retrans: read.tcp("early_retrans")?,
             ecn: read.tcp("ecn")?,
             ecn_fallback: read.flag("ecn_fallback")?,
+            fastopen: read.tcp("fastopen")?,
+            fastopen_blackhole_timeout: read.seconds("fastopen_blackhole_timeout_sec")?,
+            fastopen_keys: read.keys("fastopen_key")?,
             fin_timeout: read.seconds("fin_timeout")?,
             frto: read.tcp("frto")?,
             invalid_ratelimit: Duration::from_millis(u64::from(read.tcp("invalid_ratelimit")?)),
@@ -530,5 +600,28 @@ mod tests {
             "net.ipv4.tcp_retries2 = many: expected a number"
         );
         assert_eq!(settings.tcp.retries2, 15);
+    }
+
+    #[test]
+    fn keys_of_fast_open_are_four_words_each() {
+        let mut settings = Settings::new(std::iter::empty(), &Sysctls::default()).unwrap();
+        assert!(settings.tcp.fastopen_keys.is_empty());
+        let name = "net.ipv4.tcp_fastopen_key";
+        let text = "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4";
+        settings.set(name, &format!("{text},0-1-2-3")).unwrap();
+        let [one, two] = settings.tcp.fastopen_keys[..] else {
+            panic!("expected two keys");
+        };
+        assert_eq!(one.0, [0xb2b2_b2b2_a1a1_a1a1, 0xd4d4_d4d4_c3c3_c3c3]);
+        assert_eq!(one.to_string(), text);
+        assert_eq!(FastOpenKey::from_bytes(two.to_bytes()), two);
+        assert_eq!(two.to_bytes()[4], 1);
+        for wrong in [
+            "a1a1a1a1-b2b2b2b2-c3c3c3c3",
+            "x-y-z-w",
+            "0-0-0-0,0-0-0-0,0-0-0-0",
+        ] {
+            assert!(settings.set(name, wrong).is_err(), "{wrong}");
+        }
     }
 }

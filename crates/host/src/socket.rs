@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use transect_path::named_enum;
 
+use crate::settings::FastOpenKey;
+
 /// A socket of one host. Never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u64);
@@ -179,6 +181,14 @@ pub enum SocketOption {
     UserTimeout(u32),
     /// `TCP_NOTSENT_LOWAT`.
     NotSentLowWatermark(u32),
+    /// `TCP_FASTOPEN`: how many connections a listener makes by SYNs alone.
+    FastOpen(u32),
+    /// `TCP_FASTOPEN_CONNECT`: connect(2) waits for data to go with the SYN, where a cookie is known.
+    FastOpenConnect(bool),
+    /// `TCP_FASTOPEN_NO_COOKIE`: no cookies, on either side.
+    FastOpenNoCookie(bool),
+    /// `TCP_FASTOPEN_KEY`: a listener's own keys, the one for new cookies first.
+    FastOpenKeys(Vec<FastOpenKey>),
     /// `IPV6_V6ONLY`.
     V6Only(bool),
     /// `SO_BROADCAST`.

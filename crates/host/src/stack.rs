@@ -18,7 +18,7 @@ use crate::packet::Packet;
 use crate::settings::Settings;
 use crate::socket::{Event, SocketId};
 use crate::spare;
-use crate::tcp::MetricsTable;
+use crate::tcp::{BlackHole, MetricsTable};
 use crate::timer::{Ticks, TimerQueue};
 
 /// Who waits for a deadline.
@@ -95,6 +95,8 @@ pub(crate) struct Stack {
     pub(crate) call_time: Duration,
     /// What former connections found out about their destinations.
     pub(crate) tcp_metrics: MetricsTable,
+    /// Whether fast open rests because SYNs with data got lost.
+    pub(crate) black_hole: BlackHole,
     next_packet: u64,
     next_socket: u64,
     /// Challenge ACKs still allowed in a second, and which second (`ipv4.tcp_challenge_count`).
@@ -144,6 +146,7 @@ impl Stack {
             journeys: parts.journeys,
             call_time: Duration::ZERO,
             tcp_metrics: MetricsTable::default(),
+            black_hole: BlackHole::default(),
             next_packet: 0,
             next_socket: 0,
             challenges: (0, 0),

@@ -3,7 +3,7 @@
 //! A segment comes in at [`Tcp::input`], which finds whose it is: a connection's, a handshake's, a remainder's, a listener's, nobody's.
 //! A connection is in two halves, what it sends (`sender`, `send_buffer` with their mechanisms) and what it receives
 //! (`receive_buffer`); `connection` holds them together, and `input`, `validate`, `active`, `acks`, `output`, `transmit`, `timers`, `close`,
-//! `icmp` and `mtu` say what happens to it. `table` is where sockets are found; `listener`, `passive`, `secrets` open connections for others;
+//! `icmp` and `mtu` say what happens to it. `table` is where sockets are found; `listener`, `passive`, `secrets` open connections for others, `fast_open` with the first packet;
 //! `time_wait` is what remains; `calls` and `inquiry` are the system calls; `info` is what `ss` shows.
 
 mod acks;
@@ -12,6 +12,7 @@ mod backlog;
 mod calls;
 mod close;
 mod connection;
+mod fast_open;
 mod icmp;
 mod incoming;
 mod info;
@@ -62,6 +63,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use fast_open::BlackHole;
 pub(crate) use icmp::IcmpError;
 pub use info::{SocketMemory, TcpInfo};
 pub(crate) use metrics::MetricsTable;
@@ -381,7 +383,7 @@ impl Tcp {
         } else if flags.rst() {
             DropReason::TcpReset
         } else if flags.syn() && !flags.fin() {
-            self.connection_request(stack, id, segment, isn);
+            self.connection_request(stack, id, (segment, segment.payload(&packet)), isn);
             self.arm_listener(stack, id);
             // Whatever became of it, the SYN is consumed: the drop shows in counters only.
             return stack.leave(&mut packet, Point::SocketInput);
@@ -452,6 +454,16 @@ impl Tcp {
         };
         let entry = Entry::Connection(id);
         let fate = connection.fate;
+        let left = connection
+            .fast_open
+            .as_deref_mut()
+            .and_then(|fast| fast.left.take());
+        if let Some(left) = left {
+            self.leave_fast_open_queue(stack, left);
+        }
+        let Some(Socket::Connection(connection)) = self.sockets.get_mut(&id) else {
+            return;
+        };
         if fate == Fate::Stays {
             let deadline = connection.deadline();
             if connection.armed != deadline {
@@ -466,6 +478,9 @@ impl Tcp {
         }
         let keeps_port = connection.options.port_locked && !connection.orphan;
         let orphan = connection.orphan;
+        if orphan {
+            connection.judge_fast_open(stack);
+        }
         self.table.remove(&ends, entry);
         let remains = match fate {
             Fate::TimeWait(state, timeout) => {

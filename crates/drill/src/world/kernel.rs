@@ -195,22 +195,7 @@ impl World for KernelWorld {
 
     fn command(&mut self, text: &str, folder: &Path) -> Result<Vec<String>, WorldError> {
         let mut notes = Vec::new();
-        let mut steps = steps(text, folder, true).into_iter().peekable();
-        while let Some(step) = steps.next() {
-            let done = match step {
-                Step::Note(note) => {
-                    notes.push(note);
-                    Ok(())
-                }
-                Step::Shell(text) => self.shell(&text, folder),
-                Step::Sysctl { name, value } => self.set(&name, &value),
-            };
-            match done {
-                // The last step decides.
-                Err(error) if steps.peek().is_some() => notes.push(error.to_string()),
-                done => done?,
-            }
-        }
+        self.do_steps(steps(text, folder, true), folder, &mut notes)?;
         Ok(notes)
     }
 
@@ -228,6 +213,35 @@ impl World for KernelWorld {
 }
 
 impl KernelWorld {
+    fn do_steps(
+        &mut self,
+        steps: Vec<Step>,
+        folder: &Path,
+        notes: &mut Vec<String>,
+    ) -> Result<(), WorldError> {
+        let mut steps = steps.into_iter().peekable();
+        let mut failed = false;
+        while let Some(step) = steps.next() {
+            let done = match step {
+                Step::Otherwise(steps) if failed => self.do_steps(steps, folder, notes),
+                Step::Otherwise(_) => Ok(()),
+                Step::Note(note) => {
+                    notes.push(note);
+                    Ok(())
+                }
+                Step::Shell(text) => self.shell(&text, folder),
+                Step::Sysctl { name, value } => self.set(&name, &value),
+            };
+            failed = done.is_err();
+            match done {
+                // The last step decides.
+                Err(error) if steps.peek().is_some() => notes.push(error.to_string()),
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
     /// Runs a command by a shell in the namespace; it must succeed.
     fn shell(&mut self, text: &str, folder: &Path) -> Result<(), WorldError> {
         let congestion_control = || std::fs::read_to_string(PROC_CONGESTION_CONTROL).ok();

@@ -60,6 +60,34 @@ struct Pending {
 }
 
 impl ModelWorld {
+    fn do_steps(&mut self, steps: Vec<Step>, notes: &mut Vec<String>) -> Result<(), WorldError> {
+        let mut steps = steps.into_iter().peekable();
+        let mut failed = false;
+        while let Some(step) = steps.next() {
+            let done = match step {
+                Step::Otherwise(steps) if failed => self.do_steps(steps, notes),
+                Step::Otherwise(_) => Ok(()),
+                Step::Note(note) => {
+                    notes.push(note);
+                    Ok(())
+                }
+                Step::Shell(text) => self.program(&text).map(|said| notes.extend(said)),
+                Step::Sysctl { name, value } => self
+                    .set_sysctl(&name, &value)
+                    .map(|said| notes.extend(said)),
+            };
+            failed = done.is_err();
+            match done {
+                // It may fail; what is not understood is nowhere passed over.
+                Err(error) if matches!(steps.peek(), Some(Step::Otherwise(_))) => {
+                    notes.push(error.to_string());
+                }
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
     /// A host that has just booted, with the device up.
     pub(crate) fn new(options: &Options) -> Result<Self, WorldError> {
         let now = Timestamp(nanos(BEGINNING));
@@ -264,13 +292,7 @@ impl World for ModelWorld {
 
     fn command(&mut self, text: &str, folder: &Path) -> Result<Vec<String>, WorldError> {
         let mut notes = Vec::new();
-        for step in steps(text, folder, false) {
-            match step {
-                Step::Note(note) => notes.push(note),
-                Step::Shell(text) => notes.extend(self.program(&text)?),
-                Step::Sysctl { name, value } => notes.extend(self.set_sysctl(&name, &value)?),
-            }
-        }
+        self.do_steps(steps(text, folder, false), &mut notes)?;
         self.collect();
         Ok(notes)
     }

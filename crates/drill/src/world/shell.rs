@@ -17,6 +17,8 @@ pub(super) enum Step {
     Shell(String),
     /// Nothing is done, for a reason.
     Note(String),
+    /// What is done only if the step before it failed.
+    Otherwise(Vec<Step>),
 }
 
 /// TCP's settings in common use on servers, which public scripts count on.
@@ -72,7 +74,8 @@ fn is_program(text: &str) -> bool {
     let of_a_program = |command: &String| {
         // Sums, and the number of the shell's parent in names of files, are understood.
         let plain = command.replace("$((", "").replace("${PPID}", "");
-        let first = command.split_whitespace().next().unwrap_or_default();
+        let plain = plain.strip_prefix(OTHERWISE).unwrap_or(&plain);
+        let first = plain.split_whitespace().next().unwrap_or_default();
         WORDS.contains(&first)
             || first.contains('=')
             || plain.contains(['$', '`', '|'])
@@ -86,8 +89,10 @@ fn is_missing(program: &str, folder: &Path) -> bool {
     program.contains('/') && !folder.join(program).exists()
 }
 
-/// The commands of a text, one each: by lines, `;` and `&&`, outside of quotes; without comments, and without what would be done
-/// only when something fails.
+/// What a command begins with that is only for when the one before it fails.
+const OTHERWISE: &str = "|| ";
+
+/// The commands of a text, one each: by lines, `;`, `&&` and `||`, outside of quotes; without comments.
 fn simple_commands(text: &str) -> Vec<String> {
     let mut commands = Vec::new();
     let mut command = String::new();
@@ -108,10 +113,9 @@ fn simple_commands(text: &str) -> Vec<String> {
                 continue;
             }
             (None, '|') if letters.peek() == Some(&'|') => {
-                while letters
-                    .next_if(|next| !matches!(next, '\n' | ';'))
-                    .is_some()
-                {}
+                letters.next();
+                commands.push(std::mem::replace(&mut command, OTHERWISE.to_owned()));
+                blank = true;
                 continue;
             }
             (None, '\n' | ';') if depth == 0 => {
@@ -185,6 +189,19 @@ fn words(command: &str) -> Vec<String> {
 const DEEPEST: u32 = 4;
 
 fn understand(command: &str, folder: &Path, shell: bool, depth: u32, steps: &mut Vec<Step>) {
+    if let Some(command) = command.strip_prefix(OTHERWISE) {
+        let mut otherwise = Vec::new();
+        if depth < DEEPEST {
+            understand(
+                command,
+                folder,
+                shell,
+                depth.saturating_add(1),
+                &mut otherwise,
+            );
+        }
+        return steps.push(Step::Otherwise(otherwise));
+    }
     let all = words(command);
     let Some((program, arguments)) = all.split_first() else {
         return;

@@ -6,6 +6,7 @@ use transect_packet::TcpFlags;
 
 use super::clock::Context;
 use super::connection::Connection;
+use super::fast_open::Begun;
 use super::incoming::Incoming;
 use super::input::Verdict;
 use super::mtu::TIMESTAMPS;
@@ -13,6 +14,7 @@ use super::segment::Segment;
 use super::sender::{Ack, Pending};
 use crate::counters::{TcpCounter, TcpExtCounter};
 use crate::drop_reason::DropReason;
+use crate::inquiry::SendFlags;
 use crate::ip::Route;
 use crate::socket::Event;
 use crate::stack::Stack;
@@ -22,10 +24,31 @@ const LEAST_MSS: u32 = 88;
 
 impl Connection {
     /// Sends the first SYN (`tcp_connect`). What the layers below say of it is no error: the time-out sends it again.
-    pub(super) fn connect(&mut self, stack: &mut Stack, route: Route) {
+    /// `data`: what shall go with it (MSG_FASTOPEN). False: it waits for the first write.
+    pub(super) fn connect(
+        &mut self,
+        stack: &mut Stack,
+        route: Route,
+        data: Option<(&[u8], SendFlags)>,
+    ) -> Begun {
         self.route = Some(route);
         self.flow_hash = stack.draw_flow_hash(self.packets());
         self.set_state(stack, SocketState::SynSent);
+        if data.is_none() && self.defers_connect(stack) {
+            return Begun::Deferred;
+        }
+        Begun::UnderWay(self.send_syn(stack, data))
+    }
+
+    /// … itself; how much of the data went with it.
+    pub(super) fn send_syn(
+        &mut self,
+        stack: &mut Stack,
+        data: Option<(&[u8], SendFlags)>,
+    ) -> usize {
+        let Ok(route) = self.route(stack) else {
+            return 0;
+        };
         if let Some(own) = self.options.max_segment {
             self.mss_clamp = u32::from(own);
         }
@@ -50,18 +73,38 @@ impl Connection {
             self.ecn.ok = true;
         }
         let mut segment = Segment::control(self.iss, flags);
-        self.sender.stamp(&Context::of(stack), &mut segment);
         self.limited
             .start(stack.tick(), super::limited::Limit::Busy);
-        let _ = self.transmit(stack, &segment);
+        let mut taken = 0;
+        let mut with = None;
+        if let Some((bytes, flags)) = data {
+            (segment, taken, with) = self.send_syn_data(stack, segment, bytes);
+            // Who has more to send will acknowledge the SYN-ACK by it.
+            self.write_pending = flags.waits && (taken < bytes.len() || with.is_none());
+        } else {
+            self.sender.stamp(&Context::of(stack), &mut segment);
+            let _ = self.transmit(stack, &segment);
+            if let Some(fast) = self.fast_open.as_deref_mut() {
+                fast.offer = None;
+            }
+        }
         self.sender.sent_syn(&mut Context::of(stack), segment);
+        if let Some(payload) = with {
+            self.sender.sent_syn_data(payload);
+        }
         stack.counters.tcp.count(TcpCounter::ActiveOpens);
+        taken
     }
 
     /// A segment in SYN-SENT.
-    pub(super) fn receive_in_syn_sent(&mut self, stack: &mut Stack, segment: &Incoming) -> Verdict {
+    pub(super) fn receive_in_syn_sent(
+        &mut self,
+        stack: &mut Stack,
+        segment: &Incoming,
+        payload: &[u8],
+    ) -> Verdict {
         if segment.flags.ack() {
-            return self.answered(stack, segment);
+            return self.answered(stack, segment, payload);
         }
         if segment.flags.rst() {
             return Verdict::Dropped(DropReason::TcpReset);
@@ -82,7 +125,7 @@ impl Connection {
     }
 
     /// … with an ACK.
-    fn answered(&mut self, stack: &mut Stack, segment: &Incoming) -> Verdict {
+    fn answered(&mut self, stack: &mut Stack, segment: &Incoming, payload: &[u8]) -> Verdict {
         let una = self.sender.snd_una;
         if !una.is_before(segment.ack) || self.sender.snd_nxt.is_before(segment.ack) {
             if self.sender.retransmits == 0 {
@@ -112,7 +155,7 @@ impl Connection {
         if !segment.flags.syn() {
             return Verdict::Dropped(DropReason::TcpFlags);
         }
-        self.finish_connect(stack, segment);
+        self.finish_connect(stack, segment, payload);
         Verdict::Consumed
     }
 
@@ -156,7 +199,7 @@ impl Connection {
     }
 
     /// The SYN-ACK: the connection is established (`tcp_finish_connect`).
-    fn finish_connect(&mut self, stack: &mut Stack, segment: &Incoming) {
+    fn finish_connect(&mut self, stack: &mut Stack, segment: &Incoming, payload: &[u8]) {
         // tcp_ecn_rcv_synack.
         let echoes = segment.flags.0 & TcpFlags::ECE != 0 && segment.flags.0 & TcpFlags::CWR == 0;
         self.ecn.ok &= echoes;
@@ -198,8 +241,11 @@ impl Connection {
         if self.options.keep_alive {
             self.start_keepalive(stack);
         }
+        let answered = self.receive_fast_syn_ack(stack, segment, payload);
         stack.events.push_back(Event::Writable(self.id));
-        if self.write_pending || self.acks.in_pingpong() || self.options.defer_accept > 0 {
+        if answered {
+            self.send_more(stack);
+        } else if self.write_pending || self.acks.in_pingpong() || self.options.defer_accept > 0 {
             self.postpone_handshake_ack(stack);
         } else {
             self.send_ack(stack);
@@ -210,6 +256,11 @@ impl Connection {
     /// What both ways into ESTABLISHED have in common (`tcp_init_transfer`, `tcp_initialize_rcv_mss`).
     pub(super) fn establish(&mut self, stack: &mut Stack) {
         self.set_state(stack, SocketState::Established);
+        self.init_transfer(stack);
+    }
+
+    /// … but for the state.
+    pub(super) fn init_transfer(&mut self, stack: &mut Stack) {
         let clock = Self::clock(stack);
         self.acks.received_at = clock.jiffies();
         let (mss, advmss) = (self.sender.mss_cache, self.advmss);

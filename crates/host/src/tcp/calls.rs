@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use transect_config::{IpVersion, SocketState};
 
 use super::clock::Context;
+use super::fast_open::{EVERY_LISTENER, Queue, SERVER};
 use super::socket_options::SocketOptions;
 use super::table::{Entry, Holder, unmapped, unspecified};
 use super::{Idle, Listener, Socket, Tcp};
@@ -94,9 +95,14 @@ impl Tcp {
             Some(Socket::Connection(_)) => return Err(Errno::Einval),
             None => return Err(Errno::Ebadf),
         }
-        let Some(Socket::Idle(idle)) = self.sockets.get(&id) else {
+        let Some(Socket::Idle(idle)) = self.sockets.get_mut(&id) else {
             return Err(Errno::Einval);
         };
+        let every = EVERY_LISTENER | SERVER;
+        if stack.settings.tcp.fastopen & every == every && idle.options.fast_open_queue() == 0 {
+            idle.options.fast_open_mut().queue = backlog;
+            stack.need_fast_open_key();
+        }
         let mut wanted = holder(id, idle.local.address, &idle.options);
         wanted.listens = true;
         if !self.table.is_free(idle.local.port, &wanted) {
@@ -115,6 +121,7 @@ impl Tcp {
             drops: 0,
             overflowed: None,
             error: None,
+            fast_open: Queue::default(),
         };
         self.table.listen(
             id,

@@ -47,6 +47,7 @@ impl Connection {
             self.close_in_fin_wait_2(stack);
         }
         if self.state == SocketState::Unconnected {
+            self.end_fast_open(false);
             self.purge_output();
             if self.fate == Fate::Stays {
                 self.fate = Fate::Done;
@@ -104,6 +105,7 @@ impl Connection {
         self.sender.clear_timer();
         self.acks.clear();
         self.keepalive.cancel();
+        self.end_fast_open(false);
         self.purge_output();
     }
 

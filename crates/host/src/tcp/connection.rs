@@ -12,6 +12,7 @@ use transect_packet::SequenceNumber;
 use super::acks::AckState;
 use super::backlog::Backlog;
 use super::clock::{Clock, Context, Timer};
+use super::fast_open::FastOpen;
 use super::limited::Chronograph;
 use super::mtu::PathMtu;
 use super::receive_buffer::ReceiveBuffer;
@@ -126,6 +127,8 @@ pub(crate) struct Connection {
     pub(super) path_mtu: PathMtu,
     /// Urgent data, both ways.
     pub(super) urgent: Urgent,
+    /// What fast open is to it; nothing for most.
+    pub(super) fast_open: Option<Box<FastOpen>>,
     /// The end of the last small segment sent (`snd_sml`), for Minshall's rule.
     pub(super) snd_sml: SequenceNumber,
     /// The next IPv4 identification (`inet_id`).
@@ -216,6 +219,7 @@ impl Connection {
             advmss: MSS_DEFAULT,
             path_mtu: PathMtu::default(),
             urgent: Urgent::default(),
+            fast_open: None,
             snd_sml: iss,
             identification,
             flow_hash: None,
@@ -324,6 +328,7 @@ impl Connection {
         self.sender.clear_timer();
         self.acks.clear();
         self.keepalive.cancel();
+        self.end_fast_open(false);
         self.shut_read = true;
         self.shut_write = true;
         self.state_changed(stack);

@@ -158,7 +158,13 @@ impl Connection {
         if self.state == SocketState::Unconnected {
             return;
         }
-        let behind = seq.offset_from(self.sender.snd_una);
+        let pending = self
+            .fast_open
+            .as_deref()
+            .and_then(|fast| fast.request.as_ref());
+        let una = pending.map_or(self.sender.snd_una, |pending| pending.request.snt_isn);
+        let (fast, accepted) = (pending.is_some(), self.accepted);
+        let behind = seq.offset_from(una);
         if behind < 0 || self.sender.snd_nxt.is_before(seq) {
             return self.count(stack, TcpExtCounter::OutOfWindowIcmps);
         }
@@ -174,10 +180,12 @@ impl Connection {
                 }
             }
             Said::Error(errno, unreachable) => {
-                if unreachable && seq == self.sender.snd_una && !held {
+                if unreachable && seq == self.sender.snd_una && !held && !fast {
                     self.revert_backoff(stack, orphans);
                 }
-                let opening = matches!(self.state, SocketState::SynSent | SocketState::SynRecv);
+                // A child that a program has is treated as established.
+                let opening = matches!(self.state, SocketState::SynSent | SocketState::SynRecv)
+                    && !(fast && accepted);
                 if opening && !held {
                     self.done_with_error(stack, errno);
                 } else if self.options.receive_errors && !held {

@@ -2,6 +2,7 @@
 
 use transect_packet::{SequenceNumber, TcpFlags, TcpOptions};
 
+use super::fast_open::FastOpenOption;
 use crate::ip::bytes::{u16_at, u32_at};
 use crate::ip::{Received, flow_label};
 use crate::packet::{LINK_HEADER, Packet};
@@ -36,6 +37,8 @@ pub(super) struct Incoming {
     pub(super) urgent: u16,
     /// The options.
     pub(super) options: TcpOptions,
+    /// The fast open option of a SYN.
+    pub(super) fast_open: Option<FastOpenOption>,
     /// Bytes of header and options.
     pub(super) header_length: usize,
     /// Payload bytes.
@@ -101,6 +104,11 @@ impl Incoming {
             window: header.window,
             urgent: u16_at(segment, 18),
             options: header.options(),
+            fast_open: if flags.syn() {
+                FastOpenOption::read(option_bytes)
+            } else {
+                None
+            },
             header_length,
             length,
             payload_at: LINK_HEADER + received.offset + header_length,

@@ -28,6 +28,11 @@ pub struct TcpInfo {
     pub sack: bool,
     pub ecn: bool,
     pub ecn_seen: bool,
+    /// TCPI_OPT_SYN_DATA: the SYN's data was taken.
+    pub syn_data: bool,
+    /// TCPI_OPT_TFO_CHILD.
+    pub fast_open_child: bool,
+    pub fastopen_client_fail: u8,
     pub wscale: Option<(u8, u8)>,
     pub rto: u32,
     pub ato: u32,
@@ -162,6 +167,7 @@ impl Connection {
         let us = |jiffies: u64| u32::try_from(clock.us_of_jiffies(jiffies)).unwrap_or(u32::MAX);
         let age = |jiffies: u64| us(clock.jiffies().saturating_sub(jiffies)) / 1000;
         let (sender, receive) = (&self.sender, &self.receive);
+        let fast = self.fast_open.as_deref();
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let [busy, window, buffer] = self.limited.totals(stack.tick());
         let rtt = |us: u64| u32::try_from(us).unwrap_or(u32::MAX);
@@ -181,6 +187,9 @@ impl Connection {
             sack: sender.sack,
             ecn: self.ecn.ok,
             ecn_seen: self.ecn.seen,
+            syn_data: fast.is_some_and(|fast| fast.syn_data_acked),
+            fast_open_child: fast.is_some_and(|fast| fast.child),
+            fastopen_client_fail: fast.map_or(0, |fast| fast.client_fail as u8),
             wscale: self
                 .wscale_ok
                 .then_some((self.snd_wscale, receive.rcv_wscale)),

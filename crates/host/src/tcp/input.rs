@@ -67,7 +67,7 @@ impl Connection {
     ) -> Verdict {
         match self.state {
             SocketState::Established => self.receive_established(stack, segment, payload),
-            SocketState::SynSent => self.receive_in_syn_sent(stack, segment),
+            SocketState::SynSent => self.receive_in_syn_sent(stack, segment, payload),
             SocketState::Unconnected => Verdict::Dropped(DropReason::TcpClose),
             _ => self.receive_in_state(stack, segment, payload),
         }
@@ -381,7 +381,7 @@ impl Connection {
     }
 
     /// The peer's FIN, in order (`tcp_fin`).
-    fn fin(&mut self, stack: &mut Stack) {
+    pub(super) fn fin(&mut self, stack: &mut Stack) {
         self.acks.scheduled = true;
         self.shut_read = true;
         self.fin_received = true;
@@ -411,6 +411,11 @@ impl Connection {
         segment: &Incoming,
         payload: &[u8],
     ) -> Verdict {
+        if self.sender.handshake_pending
+            && let Some(verdict) = self.check_fast_open(stack, segment)
+        {
+            return verdict;
+        }
         if !segment.flags.ack() && !segment.flags.rst() && !segment.flags.syn() {
             return Verdict::Dropped(DropReason::TcpFlags);
         }
@@ -440,7 +445,13 @@ impl Connection {
     /// Step five of RFC 9293 section 3.10.7.4: what the acknowledgement makes of the state. A verdict ends the segment's way.
     fn advance(&mut self, stack: &mut Stack, segment: &Incoming) -> Option<Verdict> {
         let all_acked = self.sender.snd_una == self.send_buffer.write_seq;
+        if self.state == SocketState::FinWait1 {
+            self.confirm_fast_open(stack);
+        }
         match self.state {
+            SocketState::SynRecv if self.sender.handshake_pending => {
+                self.establish_fast(stack, segment);
+            }
             SocketState::SynRecv => self.establish_passive(stack, segment),
             SocketState::FinWait1 if all_acked => return self.fin_acknowledged(stack, segment),
             SocketState::Closing if all_acked => {

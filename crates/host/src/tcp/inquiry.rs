@@ -137,6 +137,19 @@ impl Tcp {
         matches!(self.sockets.get(&id), Some(Socket::Connection(connection)) if connection.connecting)
     }
 
+    /// connect(2) waits for the first write.
+    pub(crate) fn is_deferred(&self, id: SocketId) -> bool {
+        matches!(self.sockets.get(&id), Some(Socket::Connection(connection)) if connection.is_deferred())
+    }
+
+    /// The handshake goes on.
+    pub(crate) fn is_opening(&self, id: SocketId) -> bool {
+        matches!(self.sockets.get(&id), Some(Socket::Connection(connection)) if matches!(
+            connection.state,
+            SocketState::SynSent | SocketState::SynRecv
+        ))
+    }
+
     /// `sk_stream_closing`.
     pub(crate) fn is_closing(&self, id: SocketId) -> bool {
         matches!(self.sockets.get(&id), Some(Socket::Connection(connection)) if matches!(
@@ -160,6 +173,10 @@ impl Tcp {
         };
         match connection.state {
             SocketState::Established | SocketState::CloseWait => {}
+            SocketState::SynSent if connection.is_deferred() => {
+                return self.send_deferred(stack, id, bytes, flags);
+            }
+            SocketState::SynRecv if connection.is_passive_fast_open() => {}
             SocketState::SynSent | SocketState::SynRecv => {
                 // sk_stream_wait_connect.
                 connection.write_pending |= flags.waits;
@@ -231,6 +248,10 @@ fn kept(options: &SocketOptions, stack: &Stack, name: OptionName) -> OptionValue
         ),
         OptionName::UserTimeout => options.user_timeout.into(),
         OptionName::NotSentLowWatermark => options.notsent_lowat.unwrap_or(0).into(),
+        OptionName::FastOpen => options.fast_open_queue().into(),
+        OptionName::FastOpenConnect => options.fast_open_connect().into(),
+        OptionName::FastOpenNoCookie => options.fast_open_no_cookie().into(),
+        OptionName::FastOpenKeys => OptionValue::Keys(options.fast_open_keys(settings).to_vec()),
         OptionName::V6Only => options.v6_only.into(),
         // A new socket is quick (`pingpong` 0); the rest is answered before.
         OptionName::QuickAck => true.into(),
@@ -273,7 +294,10 @@ impl Connection {
             hung_up: self.shut_write && ended || self.state == SocketState::Unconnected,
             failed: self.error.is_some(),
         };
-        if matches!(self.state, SocketState::SynSent | SocketState::SynRecv) {
+        let opening = matches!(self.state, SocketState::SynSent | SocketState::SynRecv);
+        if opening && !self.is_passive_fast_open() {
+            // The first write sends the SYN.
+            readiness.writable = self.is_deferred();
             return readiness;
         }
         readiness.readable |= self.has_enough_to_read();

@@ -9,6 +9,7 @@ use transect_packet::{SequenceNumber, TcpFlags, TcpTimestamps};
 use transect_path::Timestamp;
 
 use super::connection::Connection;
+use super::fast_open::{FastOpenOption, Queue};
 use super::options::{OptionBytes, SynOptions};
 use super::output::{Header, PROTOCOL};
 use super::socket_options::SocketOptions;
@@ -43,6 +44,7 @@ pub(super) struct Listener {
     /// When the SYN queue was full last (`rx_opt.ts_recent_stamp` of a listener).
     pub(super) overflowed: Option<Timestamp>,
     pub(super) error: Option<Errno>,
+    pub(super) fast_open: Queue,
 }
 
 /// A handshake that is under way (`struct tcp_request_sock`).
@@ -56,6 +58,8 @@ pub(super) struct Request {
     /// Our first sequence number, and the peer's.
     pub(super) snt_isn: SequenceNumber,
     pub(super) rcv_isn: SequenceNumber,
+    /// What our SYN-ACK acknowledges: the SYN, and its data where that was taken (`rcv_nxt`).
+    pub(super) rcv_nxt: SequenceNumber,
     /// What the peer can take (`req->mss`).
     pub(super) mss: u32,
     pub(super) sack: bool,
@@ -129,7 +133,7 @@ impl Listener {
     }
 
     /// Ticks to a handshake's next time-out (`tcp_reqsk_timeout`).
-    fn timeout(stack: &Stack, request: &Request) -> u64 {
+    pub(super) fn timeout(stack: &Stack, request: &Request) -> u64 {
         let rto_max = stack.ticks.of(stack.settings.tcp.rto_max);
         u64::from(stack.ticks.hz())
             .checked_shl(u32::from(request.timeouts))
@@ -200,97 +204,116 @@ impl Listener {
         stack: &mut Stack,
         request: &mut Request,
     ) -> Result<(), Errno> {
-        if stack.known_ip_settings().rehash {
-            request.flow_hash = stack.draw_flow_hash(version_of(request.ends.peer.address));
-        }
-        self.send_syn_ack(stack, request)?;
-        stack.counters.tcp.count(TcpCounter::RetransSegs);
-        stack.counters.tcp_ext.count(TcpExtCounter::TCPSynRetrans);
-        request.retransmits = request.retransmits.saturating_add(1);
-        Ok(())
+        resend_syn_ack(stack, &self.options, request)
     }
 
-    /// What a handshake's answers are sent by (`inet_csk_route_req`).
+    /// What a handshake's answers are sent by.
     pub(super) fn route_key(&self, ends: &Ends) -> RouteKey {
-        RouteKey {
-            destination: ends.peer.address,
-            source: Some(ends.local.address),
-            device: self.options.device,
-            mark: self.options.mark,
-            tos: self.options.tos,
-        }
+        route_key(&self.options, ends)
     }
+}
 
-    /// `tcp_v4_send_synack`.
-    pub(super) fn send_syn_ack(
-        &mut self,
-        stack: &mut Stack,
-        request: &mut Request,
-    ) -> Result<(), Errno> {
-        let Ends { local, peer } = request.ends;
-        let route = match stack.route(&self.route_key(&request.ends)) {
-            Ok(route) => route,
-            Err(errno) => {
-                stack.count_ip(version_of(peer.address), IpCounter::OutNoRoutes);
-                return Err(errno);
-            }
-        };
-        let value = Connection::clock(stack)
-            .ms()
-            .wrapping_add(request.ts_offset);
-        if request.retransmits == 0 && request.timeouts == 0 {
-            request.snt_tsval.0 = value;
-        }
-        request.snt_tsval.1 = value;
-        let mss = super::mtu::route_advmss(&route, peer.address.is_ipv6());
-        let mss = match self.options.max_segment {
-            Some(own) => mss.min(u32::from(own)),
-            None => mss,
-        };
-        let options = OptionBytes::syn(&SynOptions {
-            mss: u16::try_from(mss).unwrap_or(u16::MAX),
-            sack_permitted: request.sack,
-            timestamps: request.timestamps.then_some(TcpTimestamps {
-                value,
-                echo: request.ts_recent,
-            }),
-            window_scale: request.snd_wscale.map(|_| request.rcv_wscale),
-        });
-        let mut flags = TcpFlags::SYN | TcpFlags::ACK;
-        if request.ecn {
-            flags |= TcpFlags::ECE;
-        }
-        let header = Header {
-            from: local,
-            to: peer,
-            seq: request.snt_isn,
-            ack: request.rcv_isn + 1,
-            flags,
-            window: u16::try_from(request.rcv_wnd).unwrap_or(u16::MAX),
-        };
-        let (mut bytes, length) = header.write(&options);
-        let bytes = bytes.get_mut(..length).unwrap_or_default();
-        header.partial_checksum(bytes, length);
-        stack.counters.tcp.count(TcpCounter::OutSegs);
-        let dont_fragment = self.options.dont_fragment(route.mtu_locked);
-        stack.ip_output(&Outgoing {
-            source: local.address,
-            destination: peer.address,
-            protocol: PROTOCOL,
-            ttl: self.options.ttl,
-            tos: self.options.tos & !3,
-            flow_hash: FlowHash::of(request.flow_hash),
-            identification: None,
-            dont_fragment,
-            may_fragment: !dont_fragment,
-            mark: self.options.mark,
-            priority: self.options.priority,
-            header: bytes,
-            payload: [&[], &[]],
-            checksum: ChecksumState::Partial,
-            segmentation: None,
-            owner: None,
-            route: &route,
-        })
+/// What a handshake's answers are sent by (`inet_csk_route_req`).
+fn route_key(options: &SocketOptions, ends: &Ends) -> RouteKey {
+    RouteKey {
+        destination: ends.peer.address,
+        source: Some(ends.local.address),
+        device: options.device,
+        mark: options.mark,
+        tos: options.tos,
     }
+}
+
+/// The SYN-ACK once more (`tcp_rtx_synack`): of a listener's handshake, or of a child that fast open made.
+pub(super) fn resend_syn_ack(
+    stack: &mut Stack,
+    socket: &SocketOptions,
+    request: &mut Request,
+) -> Result<(), Errno> {
+    if stack.known_ip_settings().rehash {
+        request.flow_hash = stack.draw_flow_hash(version_of(request.ends.peer.address));
+    }
+    send_syn_ack(stack, socket, request, None)?;
+    stack.counters.tcp.count(TcpCounter::RetransSegs);
+    stack.counters.tcp_ext.count(TcpExtCounter::TCPSynRetrans);
+    request.retransmits = request.retransmits.saturating_add(1);
+    Ok(())
+}
+
+/// `tcp_v4_send_synack`. `socket`: the listener's options; `fast_open`: what the first one says of cookies.
+pub(super) fn send_syn_ack(
+    stack: &mut Stack,
+    socket: &SocketOptions,
+    request: &mut Request,
+    fast_open: Option<FastOpenOption>,
+) -> Result<(), Errno> {
+    let Ends { local, peer } = request.ends;
+    let route = match stack.route(&route_key(socket, &request.ends)) {
+        Ok(route) => route,
+        Err(errno) => {
+            stack.count_ip(version_of(peer.address), IpCounter::OutNoRoutes);
+            return Err(errno);
+        }
+    };
+    let value = Connection::clock(stack)
+        .ms()
+        .wrapping_add(request.ts_offset);
+    if request.retransmits == 0 && request.timeouts == 0 {
+        request.snt_tsval.0 = value;
+    }
+    request.snt_tsval.1 = value;
+    let mss = super::mtu::route_advmss(&route, peer.address.is_ipv6());
+    let mss = match socket.max_segment {
+        Some(own) => mss.min(u32::from(own)),
+        None => mss,
+    };
+    let mut offered = SynOptions {
+        mss: u16::try_from(mss).unwrap_or(u16::MAX),
+        sack_permitted: request.sack,
+        timestamps: request.timestamps.then_some(TcpTimestamps {
+            value,
+            echo: request.ts_recent,
+        }),
+        window_scale: request.snd_wscale.map(|_| request.rcv_wscale),
+        fast_open: None,
+    };
+    let room = OptionBytes::syn(&offered).room();
+    offered.fast_open = fast_open.filter(|option| option.write().1 <= room);
+    let options = OptionBytes::syn(&offered);
+    let mut flags = TcpFlags::SYN | TcpFlags::ACK;
+    if request.ecn {
+        flags |= TcpFlags::ECE;
+    }
+    let header = Header {
+        from: local,
+        to: peer,
+        seq: request.snt_isn,
+        ack: request.rcv_nxt,
+        flags,
+        window: u16::try_from(request.rcv_wnd).unwrap_or(u16::MAX),
+    };
+    let (mut bytes, length) = header.write(&options);
+    let bytes = bytes.get_mut(..length).unwrap_or_default();
+    header.partial_checksum(bytes, length);
+    stack.counters.tcp.count(TcpCounter::OutSegs);
+    let dont_fragment = socket.dont_fragment(route.mtu_locked);
+    stack.ip_output(&Outgoing {
+        source: local.address,
+        destination: peer.address,
+        protocol: PROTOCOL,
+        ttl: socket.ttl,
+        tos: socket.tos & !3,
+        flow_hash: FlowHash::of(request.flow_hash),
+        identification: None,
+        dont_fragment,
+        may_fragment: !dont_fragment,
+        mark: socket.mark,
+        priority: socket.priority,
+        header: bytes,
+        payload: [&[], &[]],
+        checksum: ChecksumState::Partial,
+        segmentation: None,
+        owner: None,
+        route: &route,
+    })
 }

@@ -19,7 +19,8 @@ impl Sender {
         context: &mut Context<'_>,
         advancing_rto: bool,
     ) -> bool {
-        if !matches!(context.settings.early_retrans, 3 | 4)
+        if self.handshake_pending
+            || !matches!(context.settings.early_retrans, 3 | 4)
             || self.queue.packets_out == 0
             || !self.sack
             || !matches!(self.recovery.state, CaState::Open | CaState::Cwr)

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::clock::Context;
 use super::connection::Connection;
+use super::fast_open::{Cookie, FastOpenOption};
 use super::recovery::CaState;
 use super::sender::Sender;
 use crate::stack::Stack;
@@ -30,6 +31,22 @@ pub(crate) struct Metrics {
     pub(super) reordering: u32,
     /// When it was written last, in ticks.
     stamp: u64,
+    /// What fast open knows (`tcpm_fastopen`), which does not grow old.
+    fast_open: FastOpenCache,
+}
+
+/// What is known of a destination's fast open (`struct tcp_fastopen_metrics`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct FastOpenCache {
+    /// The largest segment that it announced; 0: unknown.
+    pub(super) mss: u16,
+    pub(super) cookie: Option<Cookie>,
+    /// The cookie came in the option's old form.
+    pub(super) experimental: bool,
+    /// 1: the next wish takes the option's old form; 2: that was in vain.
+    pub(super) try_experimental: u8,
+    /// SYNs with data that got lost, in a row.
+    syn_loss: u16,
 }
 
 /// The host's memory of destinations, by both addresses (`tcp_metrics_hash`).
@@ -61,7 +78,58 @@ impl MetricsTable {
     }
 }
 
+impl MetricsTable {
+    /// Forgets everything (`tcp_metrics_flush_all`).
+    pub(crate) fn forget(&mut self) {
+        *self = MetricsTable::default();
+    }
+}
+
 impl Stack {
+    /// What is known of fast open (`tcp_fastopen_cache_get`).
+    pub(super) fn fast_open_cache(&self, ends: (IpAddr, IpAddr)) -> FastOpenCache {
+        let known = self.tcp_metrics.entries.get(&ends);
+        known.map(|known| known.fast_open).unwrap_or_default()
+    }
+
+    /// What a SYN-ACK tells (`tcp_fastopen_cache_set`).
+    pub(super) fn store_fast_open(
+        &mut self,
+        ends: (IpAddr, IpAddr),
+        mss: u16,
+        answer: Option<FastOpenOption>,
+        syn_lost: bool,
+        try_experimental: u8,
+    ) {
+        let known = self.tcp_metrics.entries.get(&ends).copied();
+        let mut metrics = known.unwrap_or(Metrics {
+            stamp: self.ticks.at(self.now),
+            ..Metrics::default()
+        });
+        let cache = &mut metrics.fast_open;
+        if mss > 0 {
+            cache.mss = mss;
+        }
+        match answer {
+            Some(FastOpenOption {
+                cookie: Some(cookie),
+                experimental,
+            }) => {
+                cache.cookie = Some(cookie);
+                cache.experimental = experimental;
+            }
+            _ if try_experimental > cache.try_experimental && cache.cookie.is_none() => {
+                cache.try_experimental = try_experimental;
+            }
+            _ => {}
+        }
+        cache.syn_loss = match syn_lost {
+            true => cache.syn_loss.saturating_add(1),
+            false => 0,
+        };
+        self.tcp_metrics.set(ends, metrics);
+    }
+
     fn metrics(&self, ends: (IpAddr, IpAddr)) -> Option<Metrics> {
         let now = self.ticks.at(self.now);
         self.tcp_metrics.get(ends, now, u64::from(self.ticks.hz()))
@@ -109,6 +177,7 @@ impl Connection {
             return;
         }
         let mut metrics = old.unwrap_or_default();
+        metrics.fast_open = stack.fast_open_cache(ends);
         self.sender
             .remember(&mut metrics, saves_threshold, stack.settings.tcp.reordering);
         metrics.stamp = stack.ticks.at(stack.now);

@@ -64,7 +64,7 @@ impl Connection {
     }
 
     /// Payload of a packet of a size, without the options of every segment (`__tcp_mtu_to_mss`).
-    fn base_mss(&self, settings: &TcpSettings, mtu: u32) -> u32 {
+    pub(super) fn base_mss(&self, settings: &TcpSettings, mtu: u32) -> u32 {
         mtu.saturating_sub(self.network_header() + 20)
             .min(self.mss_clamp)
             .max(settings.min_snd_mss)
@@ -269,6 +269,11 @@ impl Connection {
 
     /// What does not fit any more is sent again in smaller pieces (`tcp_simple_retransmit`).
     fn simple_retransmit(&mut self, stack: &mut Stack) {
+        if self.has_syn_data_in_flight() {
+            // The SYN and its data were one packet.
+            self.sender.lose_everything(&mut Context::of(stack));
+            return self.retransmit_lost(stack);
+        }
         let mss = self.current_mss(stack);
         if self.sender.simple_retransmit(&mut Context::of(stack), mss) {
             self.retransmit_lost(stack);

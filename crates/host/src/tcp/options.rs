@@ -2,6 +2,8 @@
 
 use transect_packet::{SackBlock, TcpTimestamps};
 
+use super::fast_open::FastOpenOption;
+
 /// Room for options in a header, in bytes.
 pub(crate) const MAX_OPTION_SPACE: usize = 40;
 
@@ -23,6 +25,8 @@ pub(crate) struct SynOptions {
     pub(crate) timestamps: Option<TcpTimestamps>,
     /// Window scale.
     pub(crate) window_scale: Option<u8>,
+    /// Fast open: the wish for a cookie, or one.
+    pub(crate) fast_open: Option<FastOpenOption>,
 }
 
 /// The bytes of options, padded to whole words.
@@ -58,6 +62,10 @@ impl OptionBytes {
         if let Some(scale) = options.window_scale {
             written.put(&[NOP, WINDOW_SCALE, 3, scale]);
         }
+        if let Some(option) = options.fast_open {
+            let (bytes, length) = option.write();
+            written.put(bytes.get(..length).unwrap_or_default());
+        }
         written
     }
 
@@ -86,6 +94,11 @@ impl OptionBytes {
         self.bytes
             .get(..usize::from(self.length))
             .unwrap_or_default()
+    }
+
+    /// Bytes that are left (`remaining` of `tcp_syn_options`).
+    pub(crate) fn room(&self) -> usize {
+        MAX_OPTION_SPACE - self.as_slice().len()
     }
 
     fn put_timestamps(&mut self, timestamps: Option<TcpTimestamps>) {
@@ -128,6 +141,7 @@ mod tests {
             sack_permitted: true,
             timestamps: STAMPS,
             window_scale: Some(10),
+            fast_open: None,
         };
         let expected = [
             2, 4, 5, 180, 4, 2, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 3, 3, 10,

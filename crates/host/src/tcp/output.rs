@@ -133,12 +133,19 @@ impl Connection {
             None => self.advmss,
         };
         // The SYN-ACK of a simultaneous open says what the SYN said (tcp_send_synack resends that very segment).
-        OptionBytes::syn(&SynOptions {
+        let mut offered = SynOptions {
             mss: u16::try_from(mss).unwrap_or(u16::MAX),
             sack_permitted: settings.sack,
             timestamps: (settings.timestamps != 0).then_some(timestamps),
             window_scale: settings.window_scaling.then_some(self.receive.rcv_wscale),
-        })
+            fast_open: None,
+        };
+        let written = OptionBytes::syn(&offered);
+        offered.fast_open = self.fast_open_offer(written.room());
+        match offered.fast_open {
+            None => written,
+            Some(_) => OptionBytes::syn(&offered),
+        }
     }
 
     /// The window field, and ECN's bits (`tcp_select_window`, `tcp_ecn_send`); IP's TOS.

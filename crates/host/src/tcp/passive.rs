@@ -7,7 +7,7 @@ use transect_packet::{SequenceNumber, TcpFlags, TcpOptions};
 use super::clock::Context;
 use super::connection::{Connection, MSS_DEFAULT, Timestamps, oow_rate_limited, receive_buffer};
 use super::incoming::Incoming;
-use super::listener::{Listener, Request};
+use super::listener::{Listener, Request, send_syn_ack};
 use super::mtu::{TIMESTAMPS, route_advmss};
 use super::reset::{Answer, send_ack_for_request};
 use super::table::{Ends, Entry, Holder};
@@ -41,7 +41,7 @@ impl Tcp {
         &mut self,
         stack: &mut Stack,
         id: SocketId,
-        segment: &Incoming,
+        (segment, payload): (&Incoming, &[u8]),
         isn: Option<u32>,
     ) {
         let secrets = self.secrets(stack);
@@ -115,10 +115,17 @@ impl Tcp {
             if request.timestamps {
                 request.ts_offset = cookie_offset(stack, &request);
             }
-            let _ = listener.send_syn_ack(stack, &mut request);
+            let _ = send_syn_ack(stack, &listener.options, &mut request, None);
             return;
         }
-        let _ = listener.send_syn_ack(stack, &mut request);
+        let tried = self.try_fast_open(stack, id, &request, segment, payload);
+        if let Some(child) = tried.child {
+            return self.answer_fast_open(stack, child, tried.answer);
+        }
+        let Some(Socket::Listener(listener)) = self.sockets.get_mut(&id) else {
+            return;
+        };
+        let _ = send_syn_ack(stack, &listener.options, &mut request, tried.answer);
         listener.keep(stack, number, request);
         self.table.insert(ends, Entry::Request(id, number));
     }
@@ -192,7 +199,7 @@ impl Tcp {
                 .count(TcpExtCounter::TCPDeferAcceptDrop);
             return none;
         }
-        match self.open_child(stack, id, &request, segment) {
+        match self.open_child(stack, id, &request, segment, false) {
             Some(child) => {
                 if let Some(Socket::Listener(listener)) = self.sockets.get_mut(&id) {
                     listener.forget(number);
@@ -228,12 +235,14 @@ impl Tcp {
     }
 
     /// Makes the connection (`tcp_v4_syn_recv_sock`) and puts it into the accept queue; nothing where that is full.
-    fn open_child(
+    /// `fast`: by the SYN alone.
+    pub(super) fn open_child(
         &mut self,
         stack: &mut Stack,
         id: SocketId,
         request: &Request,
         segment: &Incoming,
+        fast: bool,
     ) -> Option<SocketId> {
         let Some(Socket::Listener(listener)) = self.sockets.get_mut(&id) else {
             return None;
@@ -250,6 +259,7 @@ impl Tcp {
         let child = stack.new_socket();
         let mut options = listener.options.clone();
         options.port_locked = false;
+        options.fast_open = None;
         let ends = (request.ends.local, request.ends.peer);
         let mut connection = Connection::new(
             stack,
@@ -260,6 +270,12 @@ impl Tcp {
             request.snt_isn,
         );
         connection.take_over(stack, request, segment, route);
+        if !fast {
+            let again = request.retransmits > 0;
+            connection
+                .sender
+                .synack_rtt(&Context::of(stack), request.sent_us, again);
+        }
         connection.parent = Some(id);
         connection.accepted = false;
         connection.receive.owned = false;
@@ -327,6 +343,7 @@ impl Tcp {
         };
         let mut request = listener.request(stack, ends, segment, &TcpOptions::default());
         request.rcv_isn = segment.seq - 1;
+        request.rcv_nxt = segment.seq;
         request.snt_isn = segment.ack - 1;
         request.mss = u32::from(mss);
         request.ts_offset = offset;
@@ -334,7 +351,7 @@ impl Tcp {
             return Ok(None);
         }
         listener.choose_window(stack, &mut request, &route);
-        match self.open_child(stack, id, &request, segment) {
+        match self.open_child(stack, id, &request, segment, false) {
             Some(child) => Ok(Some(child)),
             None => Err(DropReason::NoSocket),
         }
@@ -342,7 +359,7 @@ impl Tcp {
 }
 
 /// Whether the rate limit of answers holds this one back (`tcp_oow_rate_limited`).
-fn limited(stack: &mut Stack, segment: &Incoming, request: &mut Request) -> bool {
+pub(super) fn limited(stack: &mut Stack, segment: &Incoming, request: &mut Request) -> bool {
     if segment.has_sequence() && !segment.flags.syn() {
         return false;
     }
@@ -392,6 +409,7 @@ impl Listener {
             ends,
             snt_isn: SequenceNumber(0),
             rcv_isn: segment.seq,
+            rcv_nxt: segment.seq + 1,
             mss: self
                 .options
                 .max_segment
@@ -436,7 +454,7 @@ impl Listener {
 
 impl Request {
     /// Old timestamps (PAWS), and echoes of what we never sent.
-    fn check_timestamps(&self, stack: &Stack, segment: &Incoming) -> (bool, bool) {
+    pub(super) fn check_timestamps(&self, stack: &Stack, segment: &Incoming) -> (bool, bool) {
         let Some(timestamps) = segment.options.timestamps else {
             return (false, false);
         };
@@ -554,7 +572,6 @@ impl Connection {
         // MTU probing begins behind it, with `tcp_init_transfer`.
         self.sync_mss(&stack.settings.tcp, route.mtu);
         self.advmss = self.advertised_mss(&route);
-        let again = request.retransmits > 0;
         // Its SYN.
         self.segs_in = 1;
         self.sender.total_retrans = u32::from(request.retransmits);
@@ -563,8 +580,6 @@ impl Connection {
             self.sender.recovery.undo_marker = Some(request.snt_isn);
         }
         self.sender.recovery.echo = self.echo(segment);
-        self.sender
-            .synack_rtt(&Context::of(stack), request.sent_us, again);
         if self.options.keep_alive {
             self.start_keepalive(stack);
         }

@@ -403,6 +403,19 @@ impl ReceiveBuffer {
         });
     }
 
+    /// The data of a SYN or SYN-ACK (`tcp_fastopen_add_skb`), whatever room there is.
+    pub(crate) fn take_syn_data(&mut self, context: &mut Context<'_>, arrived: &Arrived<'_>) {
+        let piece = Piece::of(arrived);
+        self.accept(context, arrived.payload, &piece);
+        self.bytes_received = u64::from(arrived.length());
+    }
+
+    /// Nothing but a FIN lies out of order.
+    pub(crate) fn holds_only_a_fin(&self) -> bool {
+        let mut pieces = self.pieces.values();
+        pieces.next().is_some_and(|piece| piece.fin) && pieces.next().is_none()
+    }
+
     /// A duplicate to be told (`tcp_dsack_set`).
     pub(super) fn set_duplicate(
         &mut self,

@@ -155,6 +155,11 @@ impl ReceiveBuffer {
         }
         self.rcv_ssthresh = self.rcv_ssthresh.min(self.window_clamp);
         self.tuning.space = self.rcv_ssthresh.min(self.rcv_wnd).min(10 * advmss);
+        self.initialize_rcv_mss(mss, advmss);
+    }
+
+    /// `tcp_initialize_rcv_mss`.
+    pub(crate) fn initialize_rcv_mss(&mut self, mss: u32, advmss: u32) {
         self.rcv_mss = advmss
             .min(mss)
             .min(self.rcv_wnd / 2)

@@ -447,6 +447,11 @@ impl Sender {
             self.count_failure(context);
         }
         self.lose(context);
+        self.note_timeout();
+    }
+
+    /// `tcp_update_rto_stats`.
+    pub(super) fn note_timeout(&mut self) {
         self.retransmits = self.retransmits.saturating_add(1);
         self.total_rto = self.total_rto.saturating_add(1);
     }
@@ -465,7 +470,7 @@ impl Sender {
     }
 
     /// `tcp_enter_loss`.
-    fn lose(&mut self, context: &mut Context<'_>) {
+    pub(super) fn lose(&mut self, context: &mut Context<'_>) {
         let new_recovery = self.recovery.state < CaState::Recovery;
         self.mark_lost_by_timeout(context);
         let state = self.recovery.state;
@@ -544,6 +549,21 @@ impl Sender {
         if !self.sack {
             self.limit_reno_sacked();
         }
+        self.lose_without_congestion(context);
+        true
+    }
+
+    /// Everything in flight is lost, and not for congestion: the data of a SYN that a peer does not take, or that did not fit the
+    /// path.
+    pub(crate) fn lose_everything(&mut self, context: &mut Context<'_>) {
+        for index in 0..self.queue.segments.len() {
+            self.queue.mark_lost(context.counters, index);
+        }
+        self.lose_without_congestion(context);
+    }
+
+    /// `tcp_non_congestion_loss_retransmit`, without the walk.
+    fn lose_without_congestion(&mut self, context: &mut Context<'_>) {
         if self.recovery.state != CaState::Loss {
             self.recovery.high_seq = self.snd_nxt;
             let in_reduction = self.recovery.in_reduction();
@@ -552,6 +572,18 @@ impl Sender {
             self.recovery.undo_marker = None;
             self.set_state(context, CaState::Loss);
         }
-        true
+    }
+
+    /// The SYN-ACK of a child that fast open made is acknowledged (`tcp_rcv_synrecv_state_fastopen`): a time-out of it may have been
+    /// in vain.
+    pub(crate) fn confirm_syn_ack(&mut self, context: &mut Context<'_>) {
+        if self.recovery.state == CaState::Loss && self.queue.packets_out == 0 {
+            self.try_undo_recovery(context);
+        }
+        self.retransmits = 0;
+        // tcp_retrans_stamp_cleanup.
+        if !self.queue.any_retransmitted() {
+            self.retrans_stamp = 0;
+        }
     }
 }

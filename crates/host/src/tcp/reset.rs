@@ -11,6 +11,7 @@ use super::incoming::Incoming;
 use super::listener::{Listener, Request};
 use super::options::OptionBytes;
 use super::output::{Header, PROTOCOL};
+use super::socket_options::SocketOptions;
 use crate::counters::{IpCounter, TcpCounter};
 use crate::device::DeviceId;
 use crate::ip::{FlowHash, Outgoing, RouteKey};
@@ -92,6 +93,33 @@ pub(super) fn send_ack_for_request(
     request: &Request,
     segment: &Incoming,
 ) {
+    acknowledge_request(
+        stack,
+        &listener.options,
+        request,
+        request.snt_isn + 1,
+        segment,
+    );
+}
+
+/// … of a child that fast open made: with the number that it sends next.
+pub(super) fn send_ack_for_child(
+    stack: &mut Stack,
+    options: &SocketOptions,
+    request: &Request,
+    seq: SequenceNumber,
+    segment: &Incoming,
+) {
+    acknowledge_request(stack, options, request, seq, segment);
+}
+
+fn acknowledge_request(
+    stack: &mut Stack,
+    options: &SocketOptions,
+    request: &Request,
+    seq: SequenceNumber,
+    segment: &Incoming,
+) {
     let timestamps = request.timestamps.then(|| TcpTimestamps {
         value: Connection::clock(stack)
             .ms()
@@ -99,21 +127,18 @@ pub(super) fn send_ack_for_request(
         echo: request.ts_recent,
     });
     let window = request.rcv_wnd >> request.rcv_wscale;
+    let window = u16::try_from(window).unwrap_or(u16::MAX);
     let answer = Answer {
-        mark: listener.options.mark,
-        priority: listener.options.priority,
-        device: listener.options.device,
-        tos: Some(listener.options.tos),
+        mark: options.mark,
+        priority: options.priority,
+        device: options.device,
+        tos: Some(options.tos),
         flow_hash: request.flow_hash,
     };
     send_ack(
         stack,
         segment,
-        (
-            request.snt_isn + 1,
-            request.rcv_isn + 1,
-            u16::try_from(window).unwrap_or(u16::MAX),
-        ),
+        (seq, request.rcv_nxt, window),
         timestamps,
         &answer,
     );

@@ -120,6 +120,25 @@ impl SendBuffer {
         (taken.len(), Appended::SegmentFull { forced, first })
     }
 
+    /// Bytes for the SYN, as one segment that is handed out at once (`tcp_send_syn_data`).
+    pub(crate) fn take_whole(&mut self, data: &[u8]) -> Segment {
+        let seq = self.write_seq;
+        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let mut segment = Segment::control(seq, TcpFlags::ACK);
+        segment.end_seq = seq + length;
+        segment.truesize = OVERHEAD.saturating_add(length);
+        self.bytes.extend(data);
+        self.write_seq = segment.end_seq;
+        self.pushed_seq = self.write_seq;
+        self.charge(segment.truesize);
+        segment
+    }
+
+    /// A segment of another's making counts as well (`sk_wmem_queued_add`).
+    pub(crate) fn charge(&mut self, truesize: u32) {
+        self.wmem_queued = self.wmem_queued.saturating_add(truesize);
+    }
+
     /// A record ends with what was written last (MSG_EOR).
     pub(crate) fn end_record(&mut self) {
         if let Some(tail) = self.unsent.back_mut() {

@@ -116,6 +116,8 @@ pub(crate) struct Sender {
     pub(crate) retransmits: u8,
     /// Doublings in force (`icsk_backoff`).
     pub(crate) backoff: u8,
+    /// The timer is that of a SYN-ACK which fast open made a connection of (`fastopen_rsk`).
+    pub(crate) handshake_pending: bool,
     /// Unanswered window probes or keepalives (`icsk_probes_out`).
     pub(crate) probes_out: u8,
     /// Since when probes go unanswered, in ticks (`icsk_probes_tstamp`); 0: none.
@@ -184,6 +186,7 @@ impl Sender {
             timer: TransmitTimer::default(),
             retransmits: 0,
             backoff: 0,
+            handshake_pending: false,
             probes_out: 0,
             probes_stamp: 0,
             tlp_high_seq: None,
@@ -414,6 +417,15 @@ impl Sender {
         self.reset_timer(context, Pending::Retransmit, rto);
     }
 
+    /// … with data, which stands behind it by itself (`tcp_send_syn_data`).
+    pub(crate) fn sent_syn_data(&mut self, mut segment: Segment) {
+        segment.pcount = 1;
+        self.delivery
+            .sent(&mut segment, self.queue.packets_out, self.delivered);
+        self.snd_nxt = segment.end_seq;
+        self.queue.push(segment);
+    }
+
     /// After a round of sending: was the congestion window the limit (`tcp_cwnd_validate`)? `no_space`: the program waits for
     /// room in the send buffer.
     pub(crate) fn validate_cwnd(
@@ -506,6 +518,9 @@ impl Sender {
 
     /// Sets the retransmission timer from what is in flight, or clears it (`tcp_rearm_rto`).
     pub(crate) fn rearm_rto(&mut self, context: &mut Context<'_>) {
+        if self.handshake_pending {
+            return;
+        }
         if self.queue.packets_out == 0 {
             // Whatever it waited for, a loss probe as well.
             self.clear_timer();

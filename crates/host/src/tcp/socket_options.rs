@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::device::DeviceId;
-use crate::settings::TcpSettings;
+use crate::settings::{FastOpenKey, TcpSettings};
 
 /// Options of one socket, at their defaults where nothing was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,10 +70,25 @@ pub(crate) struct SocketOptions {
     pub(super) user_timeout: u32,
     /// TCP_NOTSENT_LOWAT; nothing: the setting's.
     pub(super) notsent_lowat: Option<u32>,
+    /// What was set of fast open; nothing for most.
+    pub(super) fast_open: Option<Box<FastOpenOptions>>,
     /// IPV6_V6ONLY.
     pub(super) v6_only: bool,
     /// The port was chosen by bind(2) (`SOCK_BINDPORT_LOCK`).
     pub(super) port_locked: bool,
+}
+
+/// Options of fast open.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct FastOpenOptions {
+    /// TCP_FASTOPEN, within somaxconn: how many connections may be made by SYNs alone (`fastopenq.max_qlen`).
+    pub(super) queue: u32,
+    /// TCP_FASTOPEN_KEY: its own keys; none: the host's.
+    pub(super) keys: Vec<FastOpenKey>,
+    /// TCP_FASTOPEN_CONNECT.
+    pub(super) connect: bool,
+    /// TCP_FASTOPEN_NO_COOKIE.
+    pub(super) no_cookie: bool,
 }
 
 impl Default for SocketOptions {
@@ -108,6 +123,7 @@ impl Default for SocketOptions {
             congestion: None,
             user_timeout: 0,
             notsent_lowat: None,
+            fast_open: None,
             v6_only: false,
             port_locked: false,
         }
@@ -115,6 +131,34 @@ impl Default for SocketOptions {
 }
 
 impl SocketOptions {
+    /// TCP_FASTOPEN: 0 where nothing was set.
+    pub(super) fn fast_open_queue(&self) -> u32 {
+        self.fast_open.as_ref().map_or(0, |fast| fast.queue)
+    }
+
+    /// TCP_FASTOPEN_CONNECT.
+    pub(super) fn fast_open_connect(&self) -> bool {
+        self.fast_open.as_ref().is_some_and(|fast| fast.connect)
+    }
+
+    /// TCP_FASTOPEN_NO_COOKIE.
+    pub(super) fn fast_open_no_cookie(&self) -> bool {
+        self.fast_open.as_ref().is_some_and(|fast| fast.no_cookie)
+    }
+
+    /// The keys that its cookies are made with: its own, or the host's (`tcp_fastopen_get_ctx`).
+    pub(super) fn fast_open_keys<'a>(&'a self, settings: &'a TcpSettings) -> &'a [FastOpenKey] {
+        match &self.fast_open {
+            Some(fast) if !fast.keys.is_empty() => &fast.keys,
+            _ => &settings.fastopen_keys,
+        }
+    }
+
+    /// To be changed.
+    pub(super) fn fast_open_mut(&mut self) -> &mut FastOpenOptions {
+        self.fast_open.get_or_insert_default()
+    }
+
     /// Idle time before the first keepalive (`keepalive_time_when`).
     pub(super) fn keepalive_time(&self, settings: &TcpSettings) -> Duration {
         self.keep_idle.unwrap_or(settings.keepalive_time)

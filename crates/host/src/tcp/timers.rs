@@ -155,6 +155,7 @@ impl Connection {
         if !expired {
             expired = self.retransmits_timed_out(stack, retry_until, self.options.user_timeout);
         }
+        self.detect_black_hole(stack, expired);
         if expired {
             self.timed_out(stack);
             return true;
@@ -167,6 +168,9 @@ impl Connection {
 
     /// The retransmission time-out (`tcp_retransmit_timer`).
     pub(super) fn retransmission_timeout(&mut self, stack: &mut Stack, orphans: usize) {
+        if self.sender.handshake_pending {
+            return self.fast_open_timeout(stack);
+        }
         if self.sender.queue.packets_out == 0 {
             return;
         }

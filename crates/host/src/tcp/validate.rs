@@ -150,6 +150,7 @@ impl Connection {
                 self.reset(stack);
                 return Err(None);
             }
+            self.suspect_reset(stack);
             self.send_challenge_ack(stack);
             return Err(Some(DropReason::TcpReset));
         }

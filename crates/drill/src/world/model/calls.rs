@@ -18,7 +18,7 @@ use crate::symbols;
 /// How far a call has come that has to wait.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// A handshake was begun by it.
+    /// A handshake was begun by it: connect(2), or the first write with fast open.
     pub(super) connecting: bool,
     /// Bytes written so far.
     pub(super) written: usize,
@@ -168,6 +168,11 @@ impl ModelWorld {
     pub(super) fn expire(&mut self, call: &Call, progress: &mut Progress) -> Result<Outcome, i32> {
         match call {
             Call::Connect { .. } => Err(libc::EINPROGRESS),
+            Call::Write { .. } | Call::Send { .. }
+                if progress.connecting && progress.written == 0 =>
+            {
+                Err(libc::EINPROGRESS)
+            }
             Call::Poll { files, .. } => {
                 Ok(Outcome::telling(0, Output::Polled(vec![0; files.len()])))
             }

@@ -15,9 +15,6 @@ const WITHOUT_MEANING: &[&str] = &[
     "net.ipv4.tcp_allowed_congestion_control",
     "net.ipv4.tcp_child_ehash_entries",
     "net.ipv4.tcp_fack",
-    "net.ipv4.tcp_fastopen",
-    "net.ipv4.tcp_fastopen_blackhole_timeout_sec",
-    "net.ipv4.tcp_fastopen_key",
     "net.ipv4.tcp_low_latency",
     "net.ipv4.tcp_mem",
     "net.ipv4.tcp_migrate_req",
@@ -91,6 +88,10 @@ impl ModelWorld {
             words = rest;
         }
         match words {
+            ["tcp_metrics" | "tcpm", "flush", ..] => {
+                self.host.forget_tcp_metrics();
+                Ok(Vec::new())
+            }
             ["tcp_metrics" | "tcpm", ..] => Ok(Vec::new()),
             ["route" | "ro" | "r", "flush", "cache"] => Ok(Vec::new()),
             [

@@ -31,7 +31,9 @@ pub(super) fn named(info: &Info, memory: Option<SocketMemory>) -> TcpInfo {
         | bit(info.sack, 2)
         | bit(info.wscale.is_some(), 4)
         | bit(info.ecn, 8)
-        | bit(info.ecn_seen, 16);
+        | bit(info.ecn_seen, 16)
+        | bit(info.syn_data, 32)
+        | bit(info.fast_open_child, 128);
     let mut named: TcpInfo = [
         ("tcpi_state", state(info.state)),
         ("tcpi_ca_state", info.ca_state.into()),
@@ -41,7 +43,10 @@ pub(super) fn named(info: &Info, memory: Option<SocketMemory>) -> TcpInfo {
         ("tcpi_options", options),
         ("tcpi_snd_wscale", send_scale.into()),
         ("tcpi_rcv_wscale", receive_scale.into()),
-        ("tcpi_fastopen_client_fail", 0),
+        (
+            "tcpi_fastopen_client_fail",
+            info.fastopen_client_fail.into(),
+        ),
         ("tcpi_rto", info.rto.into()),
         ("tcpi_ato", info.ato.into()),
         ("tcpi_snd_mss", info.snd_mss.into()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use transect_host::{OptionName, OptionValue, SocketOption};
+use transect_host::{FastOpenKey, OptionName, OptionValue, SocketOption};
 
 use super::ModelWorld;
 use super::calls::errno;
@@ -14,7 +14,7 @@ const IPV6: i32 = libc::IPPROTO_IPV6;
 const TCP: i32 = libc::IPPROTO_TCP;
 /// `IPV6_MINHOPCOUNT`
 const MIN_HOP_COUNT: i32 = 73;
-/// `TCP_INQ`, `TCP_FASTOPEN_NO_COOKIE` and others that libc lacks are not known to the model either.
+/// `TCP_INQ` and others that libc lacks are not known to the model either.
 const REMEMBERED: &[(i32, i32)] = &[
     (SOCKET, libc::SO_REUSEPORT),
     (IP, libc::IP_FREEBIND),
@@ -56,6 +56,10 @@ fn name(level: i32, number: i32) -> Option<OptionName> {
         (TCP, libc::TCP_CONGESTION) => OptionName::Congestion,
         (TCP, libc::TCP_USER_TIMEOUT) => OptionName::UserTimeout,
         (TCP, libc::TCP_NOTSENT_LOWAT) => OptionName::NotSentLowWatermark,
+        (TCP, libc::TCP_FASTOPEN) => OptionName::FastOpen,
+        (TCP, libc::TCP_FASTOPEN_CONNECT) => OptionName::FastOpenConnect,
+        (TCP, libc::TCP_FASTOPEN_NO_COOKIE) => OptionName::FastOpenNoCookie,
+        (TCP, libc::TCP_FASTOPEN_KEY) => OptionName::FastOpenKeys,
         _ => return None,
     })
 }
@@ -71,6 +75,15 @@ fn option(level: i32, name: OptionName, value: &[u8]) -> Result<SocketOption, i3
         return Ok(SocketOption::Congestion(
             String::from_utf8_lossy(name).into_owned(),
         ));
+    }
+    if name == OptionName::FastOpenKeys {
+        // One key, or two.
+        let (keys, rest) = value.as_chunks::<16>();
+        if !rest.is_empty() || !(1..=2).contains(&keys.len()) {
+            return Err(libc::EINVAL);
+        }
+        let keys = keys.iter().copied().map(FastOpenKey::from_bytes);
+        return Ok(SocketOption::FastOpenKeys(keys.collect()));
     }
     // Options of IPv4 may be a single byte (do_ip_setsockopt).
     let number = match (level, value) {
@@ -123,7 +136,18 @@ fn option(level: i32, name: OptionName, value: &[u8]) -> Result<SocketOption, i3
         OptionName::NotSentLowWatermark => {
             SocketOption::NotSentLowWatermark(number.cast_unsigned())
         }
-        OptionName::Mtu | OptionName::Listens | OptionName::Congestion => {
+        OptionName::FastOpen => SocketOption::FastOpen(count().map_err(|_| libc::EINVAL)?),
+        OptionName::FastOpenConnect | OptionName::FastOpenNoCookie
+            if !(0..=1).contains(&number) =>
+        {
+            return Err(libc::EINVAL);
+        }
+        OptionName::FastOpenConnect => SocketOption::FastOpenConnect(on),
+        OptionName::FastOpenNoCookie => SocketOption::FastOpenNoCookie(on),
+        OptionName::FastOpenKeys
+        | OptionName::Mtu
+        | OptionName::Listens
+        | OptionName::Congestion => {
             return Err(libc::ENOPROTOOPT);
         }
     })
@@ -227,6 +251,10 @@ impl ModelWorld {
                         let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
                         let parts = [i32::from(time.is_some()), seconds];
                         return Ok(told(parts.map(i32::to_ne_bytes).concat(), room));
+                    }
+                    OptionValue::Keys(keys) => {
+                        let keys = keys.into_iter().flat_map(FastOpenKey::to_bytes);
+                        return Ok(told(keys.collect(), room));
                     }
                     OptionValue::Text(text) => {
                         // TCP_CA_NAME_MAX bytes, filled up with zeros.

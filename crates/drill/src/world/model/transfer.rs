@@ -1,6 +1,6 @@
 //! Reading and writing, and what else is done to files.
 
-use transect_host::{Errno, OptionName, OptionValue, SendFlags, SocketId};
+use transect_host::{Errno, OptionName, OptionValue, SendFlags, SocketAddress, SocketId};
 
 use super::ModelWorld;
 use super::calls::{Progress, Turn, errno, given, told};
@@ -10,6 +10,11 @@ use crate::call::{Call, Fd, Outcome, Output};
 /// SIOCOUTQNSD, SIOCATMARK (include/uapi/linux/sockios.h).
 const SIOCOUTQNSD: u64 = 0x894b;
 const SIOCATMARK: u64 = 0x8905;
+/// What connect(2) is given that only asks how far it got.
+const NOWHERE: SocketAddress = SocketAddress {
+    address: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+    port: 0,
+};
 /// The largest file that is read.
 const LARGEST_FILE: u64 = 256 << 20;
 /// What a pipe holds (`PIPE_DEF_BUFFERS` pages).
@@ -218,7 +223,8 @@ impl ModelWorld {
             Err(errno) => return Turn::Ended(Err(errno)),
         };
         let urgent = flags & libc::MSG_OOB != 0 && socket.kind != libc::SOCK_STREAM;
-        if urgent || flags & libc::MSG_FASTOPEN != 0 {
+        let fast = flags & libc::MSG_FASTOPEN != 0;
+        if urgent || fast && socket.kind != libc::SOCK_STREAM {
             return Turn::Ended(Err(libc::EOPNOTSUPP));
         }
         let waits = !socket.nonblocking && flags & libc::MSG_DONTWAIT == 0;
@@ -243,7 +249,8 @@ impl ModelWorld {
             end_of_record: flags & libc::MSG_EOR != 0,
             waits,
         };
-        let turn = match self.write_stream(socket.id, data, flags, progress) {
+        let to = (fast && !progress.connecting).then_some(address);
+        let turn = match self.write_connected(&socket, data, flags, (to, progress)) {
             Ok(outcome) => Turn::Ended(Ok(outcome)),
             Err(Errno::Eagain) if waits => Turn::Waits(socket.send_timeout),
             Err(_) if progress.written > 0 => Turn::Ended(Ok(count(progress.written))),
@@ -255,6 +262,65 @@ impl ModelWorld {
             socket.error_queue.wrote(progress.written, zero_copy);
         }
         turn
+    }
+
+    /// … first of all the handshake that the write itself begins, where fast open lets it (`tcp_sendmsg_fastopen`). `to`: the
+    /// destination of a first try with MSG_FASTOPEN.
+    fn write_connected(
+        &mut self,
+        socket: &SocketFile,
+        data: &[u8],
+        flags: SendFlags,
+        (to, progress): (Option<&[u8]>, &mut Progress),
+    ) -> Result<Outcome, Errno> {
+        let id = socket.id;
+        if progress.connecting {
+            match self.host.connect(self.now, id, NOWHERE) {
+                Err(Errno::Ealready) => return Err(Errno::Eagain),
+                Ok(()) | Err(Errno::Eisconn) => progress.connecting = false,
+                Err(error) => {
+                    // Nothing of it arrived.
+                    progress.written = 0;
+                    return Err(error);
+                }
+            }
+            if progress.written >= data.len() {
+                return Ok(count(progress.written));
+            }
+            return self.write_stream(id, data, flags, progress);
+        }
+        let deferred = self.host.is_deferred(id);
+        let sent = match to {
+            Some(address) => {
+                let to = match (address, given(address, socket.family)) {
+                    ([], _) => None,
+                    (_, Ok(address)) => Some(address),
+                    (_, Err(errno)) if errno == libc::EINVAL => return Err(Errno::Einval),
+                    (_, Err(_)) => return Err(Errno::Eopnotsupp),
+                };
+                self.host.send_fast_open(self.now, id, data, to, flags)
+            }
+            None if deferred => self.host.send(self.now, id, data, flags),
+            None => return self.write_stream(id, data, flags, progress),
+        };
+        let taken = match sent {
+            Ok(taken) => taken,
+            Err(Errno::Einprogress) if flags.waits => 0,
+            Err(Errno::Ealready) if flags.waits => 0,
+            Err(error) => return Err(error),
+        };
+        progress.written = taken;
+        if !self.host.is_opening(id) {
+            if taken >= data.len() {
+                return Ok(count(taken));
+            }
+            return self.write_stream(id, data, flags, progress);
+        }
+        if flags.waits {
+            progress.connecting = true;
+            return Err(Errno::Eagain);
+        }
+        Ok(count(taken))
     }
 
     /// Writes what there is room for, until all is written (`tcp_sendmsg_locked`); EAGAIN where something is left.

@@ -6,11 +6,13 @@ use transect_config::SocketState;
 use transect_packet::SequenceNumber;
 
 use super::super::connection::Connection;
+use super::super::fast_open::Begun;
 use super::super::socket_options::SocketOptions;
 use super::super::table::{Ends, Entry, unspecified};
 use super::super::{Idle, Socket, Tcp};
 use super::{bound_address, holder};
 use crate::counters::IpCounter;
+use crate::inquiry::SendFlags;
 use crate::ip::{Route, RouteKey, version_of};
 use crate::socket::{Errno, SocketAddress, SocketId};
 use crate::stack::Stack;
@@ -30,6 +32,20 @@ impl Tcp {
             Some(Socket::Idle(_)) => {}
             Some(Socket::Connection(_)) => return self.connect_again(id),
         }
+        match self.begin_connection(stack, id, peer, None)? {
+            Begun::Deferred => Ok(()),
+            Begun::UnderWay(_) => Err(Errno::Einprogress),
+        }
+    }
+
+    /// A connection for a socket that has none; `data`: what shall go with the SYN.
+    pub(in crate::tcp) fn begin_connection(
+        &mut self,
+        stack: &mut Stack,
+        id: SocketId,
+        peer: SocketAddress,
+        data: Option<(&[u8], SendFlags)>,
+    ) -> Result<Begun, Errno> {
         let Some(Socket::Idle(idle)) = self.sockets.get(&id) else {
             return Err(Errno::Ebadf);
         };
@@ -70,21 +86,22 @@ impl Tcp {
         }
         connection.connecting = true;
         self.table.insert(ends, Entry::Connection(id));
-        connection.connect(stack, route);
+        let begun = connection.connect(stack, route, data);
         connection.hold(stack);
         self.sockets
             .insert(id, Socket::Connection(Box::new(connection)));
         self.settle(stack, id);
-        Err(Errno::Einprogress)
+        Ok(begun)
     }
 
     /// `connect(2)` on a socket that has a connection already.
-    fn connect_again(&mut self, id: SocketId) -> Result<(), Errno> {
+    pub(in crate::tcp) fn connect_again(&mut self, id: SocketId) -> Result<(), Errno> {
         let connection = self.connection_mut(id)?;
         if !connection.connecting {
             return Err(Errno::Eisconn);
         }
         match connection.state {
+            SocketState::SynSent if connection.is_deferred() => Err(Errno::Eisconn),
             SocketState::SynSent | SocketState::SynRecv => Err(Errno::Ealready),
             SocketState::Unconnected => {
                 let error = connection.error.take().unwrap_or(Errno::Econnaborted);

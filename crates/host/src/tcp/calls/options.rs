@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use transect_config::SocketState;
+
 use super::super::clock::Context;
 use super::super::connection::Connection;
+use super::super::fast_open::CLIENT;
 use super::super::socket_options::{SocketOptions, seconds_to_retransmissions};
 use super::super::transmit::Nagle;
 use super::super::{Socket, Tcp};
@@ -24,11 +27,20 @@ impl Tcp {
         option: &SocketOption,
     ) -> Result<(), Errno> {
         let socket = self.sockets.get_mut(&id).ok_or(Errno::Ebadf)?;
-        let (options, port) = match socket {
-            Socket::Idle(idle) => (&mut idle.options, idle.local.port),
-            Socket::Listener(listener) => (&mut listener.options, listener.local.port),
-            Socket::Connection(connection) => (&mut connection.options, connection.local.port),
+        let (options, port, state) = match socket {
+            Socket::Idle(idle) => (&mut idle.options, idle.local.port, SocketState::Unconnected),
+            Socket::Listener(listener) => (
+                &mut listener.options,
+                listener.local.port,
+                SocketState::Listen,
+            ),
+            Socket::Connection(connection) => (
+                &mut connection.options,
+                connection.local.port,
+                connection.state,
+            ),
         };
+        change_fast_open(options, state, stack, option)?;
         change(options, stack, option)?;
         let (reuse, device) = (options.reuse_address, options.device);
         if port != 0 {
@@ -43,6 +55,35 @@ impl Tcp {
         }
         Ok(())
     }
+}
+
+/// Sets an option of fast open, which only some states let.
+fn change_fast_open(
+    options: &mut SocketOptions,
+    state: SocketState,
+    stack: &mut Stack,
+    option: &SocketOption,
+) -> Result<(), Errno> {
+    let closed = state == SocketState::Unconnected;
+    let opens = closed || state == SocketState::Listen;
+    match option {
+        SocketOption::FastOpen(_) | SocketOption::FastOpenNoCookie(_) if !opens => {
+            return Err(Errno::Einval);
+        }
+        SocketOption::FastOpen(most) => {
+            stack.need_fast_open_key();
+            options.fast_open_mut().queue = (*most).min(stack.settings.tcp.somaxconn);
+        }
+        SocketOption::FastOpenNoCookie(on) => options.fast_open_mut().no_cookie = *on,
+        SocketOption::FastOpenConnect(_) if stack.settings.tcp.fastopen & CLIENT == 0 => {
+            return Err(Errno::Eopnotsupp);
+        }
+        SocketOption::FastOpenConnect(_) if !closed => return Err(Errno::Einval),
+        SocketOption::FastOpenConnect(on) => options.fast_open_mut().connect = *on,
+        SocketOption::FastOpenKeys(keys) => options.fast_open_mut().keys.clone_from(keys),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Sets one option (`sk_setsockopt`, `do_ip_setsockopt`, `do_tcp_setsockopt`).
@@ -119,7 +160,11 @@ fn change(options: &mut SocketOptions, stack: &Stack, option: &SocketOption) -> 
         SocketOption::UserTimeout(milliseconds) => options.user_timeout = *milliseconds,
         SocketOption::NotSentLowWatermark(bytes) => options.notsent_lowat = Some(*bytes),
         SocketOption::V6Only(on) => options.v6_only = *on,
-        SocketOption::Broadcast(_) => {}
+        SocketOption::Broadcast(_)
+        | SocketOption::FastOpen(_)
+        | SocketOption::FastOpenConnect(_)
+        | SocketOption::FastOpenNoCookie(_)
+        | SocketOption::FastOpenKeys(_) => {}
         _ => return Err(Errno::Einval),
     }
     Ok(())

@@ -310,6 +310,7 @@ impl TcpInfo {
             (self.sack, "sack"),
             (self.ecn, "ecn"),
             (self.ecn_seen, "ecnseen"),
+            (self.syn_data, "fastopen"),
         ] {
             if set {
                 let _ = write!(line, " {name}");
