@@ -125,9 +125,10 @@ impl Connection {
         }
         if how != Shutdown::Read {
             self.shut_write = true;
+            // In SYN-RECV the FIN waits for the handshake's end.
             let sends = matches!(
                 self.state,
-                SocketState::Established | SocketState::SynRecv | SocketState::CloseWait
+                SocketState::Established | SocketState::CloseWait
             );
             if sends && self.close_state(stack) {
                 self.send_fin(stack);

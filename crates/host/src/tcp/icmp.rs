@@ -216,10 +216,12 @@ impl Connection {
         let clock = context.clock;
         self.sender.backoff -= 1;
         let most = clock.jiffies_of(context.settings.rto_max);
-        let rto = self
-            .sender
-            .rtt
-            .base_rto(&clock)
+        // Without a round trip: TCP_TIMEOUT_INIT.
+        let base = match self.sender.rtt.srtt_us {
+            0 => u64::from(clock.ticks.hz()),
+            _ => self.sender.rtt.base_rto(&clock),
+        };
+        let rto = base
             .checked_shl(u32::from(self.sender.backoff))
             .unwrap_or(most)
             .min(most);
