@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use transect_config::{BridgePortState, TcStatistics};
 use transect_packet::MacAddress;
 
+use crate::link::Attached;
 use crate::packet::{LINK_HEADER, Packet};
 use crate::qdisc::Qdisc;
 use crate::socket::SocketId;
@@ -127,8 +128,8 @@ pub(crate) struct Device {
     pub(crate) clsact: Option<TcStatistics>,
     /// Destination ports that a program at clsact drops, with what each has dropped: ingress, egress (the lab's `tc_drops`).
     pub(crate) tc_drops: [BTreeMap<u16, u64>; 2],
-    /// An XDP program that drops what goes to these ports.
-    pub(crate) xdp_drops: BTreeMap<u16, u64>,
+    /// The XDP program.
+    pub(crate) xdp: Option<Attached>,
     /// Whether captures see its frames.
     pub(crate) tapped: bool,
     /// The transmit ring; nothing where there is none (veth).
@@ -215,7 +216,7 @@ impl Device {
             qdisc: Qdisc::default(),
             clsact: None,
             tc_drops: [BTreeMap::new(), BTreeMap::new()],
-            xdp_drops: BTreeMap::new(),
+            xdp: None,
             tapped: false,
             ring: None,
             peer_mtu: None,

@@ -31,7 +31,7 @@
 //!
 //! # One packet in
 //!
-//! 1. `wire_in`, `nic_in`, `xdp`: [`Host::handle_frame`]; [`link/driver.rs`](../src/transect_host/link/driver.rs.html).
+//! 1. `wire_in`, `nic_in`, `xdp`: [`Host::handle_frame`]; [`link/driver.rs`](../src/transect_host/link/driver.rs.html), [`link/xdp.rs`](../src/transect_host/link/xdp.rs.html).
 //! 2. `backlog`, `tap_in`, `tc_ingress`, `link_input`: [`link/input.rs`](../src/transect_host/link/input.rs.html), with GRO ([`link/gro.rs`](../src/transect_host/link/gro.rs.html)) and bridges
 //!    ([`link/bridge.rs`](../src/transect_host/link/bridge.rs.html)). Another host's frame ends here; ARP goes to the neighbours.
 //! 3. `ip_input`: the header's checks ([`ip/input.rs`](../src/transect_host/ip/input.rs.html)) and fragments ([`ip/reassembly.rs`](../src/transect_host/ip/reassembly.rs.html)).
@@ -80,6 +80,7 @@ pub use holdings::Holdings;
 pub use host::{DeviceSetup, Host, HostSetup, SetupError};
 pub use inquiry::{OptionName, OptionValue, QueuedBytes, Readiness, SendFlags};
 pub use journey::{Journey, Step, StepKind};
+pub use link::{XdpAction, XdpProgram, XdpRule};
 pub use packet::{ChecksumState, Packet, Segmentation};
 pub use settings::{FastOpenKey, SettingError, Settings, TcpSettings};
 pub use socket::*;

@@ -8,6 +8,7 @@
 //! | `driver` | 12 to 14 | 1 and 2 |
 //! | `input` | | 3 to 7 |
 //! | `bridge` | a bridge's own frames | 7 for a bridge's ports |
+//! | `xdp` | | 3, and between 4 and 5 |
 //! | `gro` | | 4 where the device merges |
 
 mod bridge;
@@ -20,6 +21,7 @@ mod offload;
 mod output;
 mod render;
 mod setup;
+mod xdp;
 
 use std::collections::VecDeque;
 
@@ -33,6 +35,8 @@ use bridge::Forwarding;
 use neighbor::Neighbors;
 pub(crate) use neighbor::solicited_node;
 pub(crate) use offload::finish_checksum;
+pub(crate) use xdp::Attached;
+pub use xdp::{XdpAction, XdpProgram, XdpRule};
 
 /// Devices, neighbours, queues.
 #[derive(Debug)]

@@ -121,6 +121,9 @@ fn set_up(stage: &Stage, scenario: &Scenario) -> Result<(), WorldError> {
     for drop in &scenario.tc_drops {
         topology::drop_at_tc(&stage.sockets(&drop.host)?, drop)?;
     }
+    for drop in &scenario.xdp_drops {
+        topology::drop_at_xdp(&stage.sockets(&drop.host)?, drop)?;
+    }
     for setup in &scenario.setup {
         let sockets = stage.sockets(&setup.host)?;
         for text in &setup.run {

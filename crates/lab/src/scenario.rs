@@ -23,7 +23,7 @@ pub use expectation::{
 };
 pub use model::{
     Bridge, Conditions, Host, Link, LogSource, Meter, Neighbor, Observe, Program, ProgramKind,
-    Scope, Setup, Share, TcDrop, TcHook, Twin,
+    Scope, Setup, Share, TcDrop, TcHook, Twin, XdpDrop, XdpKind,
 };
 pub use span::Span;
 pub(crate) use variables::mac;

@@ -26,7 +26,7 @@ pub(crate) use observe::observe;
 
 use crate::error::WorldError;
 use crate::folder::RunFolder;
-use crate::scenario::{Scenario, TcDrop};
+use crate::scenario::{Scenario, TcDrop, XdpDrop};
 use listener::Listener;
 use program::RunningProgram;
 
@@ -80,6 +80,9 @@ impl World {
         for drop in &scenario.tc_drops {
             world.drop_at_tc(drop)?;
         }
+        for drop in &scenario.xdp_drops {
+            world.drop_at_xdp(drop)?;
+        }
         for setup in &scenario.setup {
             let host = world.host(&setup.host)?;
             for text in &setup.run {
@@ -98,20 +101,35 @@ impl World {
     fn drop_at_tc(&self, plan: &TcDrop) -> Result<(), WorldError> {
         let host = self.host(&plan.host)?;
         let path = self.folder.join(format!("drop-{}.o", plan.port));
-        std::fs::write(&path, bpf_object::dropping(plan.port))
+        std::fs::write(&path, bpf_object::dropping_at_tc(plan.port))
             .map_err(WorldError::doing(format!("writing {}", path.display())))?;
         let add = format!(
             "tc filter add dev {} {} bpf direct-action object-file {} section {}",
             plan.dev,
             plan.hook.word(),
             path.display(),
-            bpf_object::SECTION
+            bpf_object::TC
         );
         let qdisc = format!("tc qdisc replace dev {} clsact", plan.dev);
         for text in [qdisc, add] {
             command::run_successfully(&host, &self.folder, &text)?;
         }
         Ok(())
+    }
+
+    fn drop_at_xdp(&self, plan: &XdpDrop) -> Result<(), WorldError> {
+        let host = self.host(&plan.host)?;
+        let path = self.folder.join(format!("xdp-{}.o", plan.port));
+        std::fs::write(&path, bpf_object::dropping_at_xdp(plan.port))
+            .map_err(WorldError::doing(format!("writing {}", path.display())))?;
+        let attach = format!(
+            "ip link set dev {} {} object {} section {}",
+            plan.dev,
+            plan.mode.word(),
+            path.display(),
+            bpf_object::XDP
+        );
+        command::run_successfully(&host, &self.folder, &attach)
     }
 
     pub(crate) fn host(&self, name: &str) -> Result<Arc<HostNamespace>, WorldError> {

@@ -123,13 +123,6 @@ impl Host {
         }
     }
 
-    /// An XDP program on the device drops what goes to a TCP or UDP port.
-    pub fn drop_at_xdp(&mut self, device: DeviceId, port: u16) {
-        if let Some(device) = self.stack.link.device_mut(device) {
-            device.xdp_drops.entry(port).or_default();
-        }
-    }
-
     /// Puts a queueing discipline at the device's root, or below a class, in place of the one that is there (`tc qdisc
     /// replace`); without a kind it takes that one away. What waited in the old one is lost.
     ///

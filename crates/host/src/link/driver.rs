@@ -163,12 +163,9 @@ impl Stack {
         scrub(device, id, &mut packet);
         let length = device.frame(&packet).len() as u64;
         self.leave(&mut packet, Point::NicIn);
-        if !self.run_xdp(id, &mut packet) {
-            self.count_received(id, length);
-            // Both kinds of XDP give no reason (measured: NOT_SPECIFIED at `veth_xdp_rcv_skb`, `do_xdp_generic`).
-            self.drop_packet(packet, Point::Xdp, DropReason::NotSpecified);
+        let Some(mut packet) = self.run_native_xdp(id, packet) else {
             return;
-        }
+        };
         if self
             .link
             .device(id)
@@ -189,19 +186,11 @@ impl Stack {
         }
     }
 
-    /// Whether the device's XDP program lets it pass.
-    fn run_xdp(&mut self, id: DeviceId, packet: &mut Packet) -> bool {
-        self.enter(packet, Point::Xdp);
-        let drops = self.link.device_mut(id).map(|device| &mut device.xdp_drops);
-        if let Some(drops) = drops.filter(|drops| !drops.is_empty())
-            && let Some(port) = super::output::destination_port(packet)
-            && let Some(dropped) = drops.get_mut(&port)
-        {
-            *dropped = dropped.wrapping_add(1);
-            return false;
-        }
-        self.leave(packet, Point::Xdp);
-        true
+    /// One frame more, of this length.
+    pub(super) fn count_frame(&mut self, id: DeviceId, packet: &Packet) {
+        let device = self.link.device(id);
+        let length = device.map_or(0, |device| device.frame(packet).len());
+        self.count_received(id, length as u64);
     }
 }
 

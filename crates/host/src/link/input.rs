@@ -51,9 +51,10 @@ impl Stack {
     /// `__netif_receive_skb_core`. A bridge may hand its port's packet up as its own, which then begins anew here.
     fn receive(&mut self, packet: Packet) -> Option<Packet> {
         let mut next = Some(packet);
-        while let Some(mut packet) = next.take() {
+        while let Some(packet) = next.take() {
             self.link.softnet.processed = self.link.softnet.processed.wrapping_add(1);
             let id = packet.in_device.unwrap_or(DeviceId::LOOPBACK);
+            let mut packet = self.run_generic_xdp(id, packet)?;
             self.enter(&mut packet, Point::TapIn);
             self.tap(id, &packet, FrameDirection::In);
             self.leave(&mut packet, Point::TapIn);

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
-use transect_config::{NeighborState, TcStatistics};
+use transect_config::{NeighborState, TcStatistics, XdpMode};
 use transect_packet::MacAddress;
 
 use crate::device::{Device, DeviceId, DeviceKind};
@@ -61,13 +61,19 @@ impl Host {
             map.insert("broadcast".into(), broadcast.to_string().into());
         }
         self.relations(id, device, &mut map);
-        if !device.xdp_drops.is_empty() {
-            let program =
-                json!({ "id": 1, "name": "drop_port", "tag": "0000000000000001", "jited": 1 });
+        if let Some(attached) = &device.xdp {
+            // XDP_ATTACHED_DRV, XDP_ATTACHED_SKB.
+            let mode = match attached.mode {
+                XdpMode::Generic => 2,
+                _ => 1,
+            };
+            let program = json!({
+                "id": 1, "name": attached.name, "tag": "0000000000000001", "jited": 1,
+            });
             map.insert(
                 "xdp".into(),
                 json!({
-                    "mode": 1, "prog": program, "attached": [{ "mode": 1, "prog": program }],
+                    "mode": mode, "prog": program, "attached": [{ "mode": mode, "prog": program }],
                 }),
             );
         }
@@ -237,22 +243,20 @@ impl Host {
         let Some(veth) = veth else {
             return "no stats available\n".to_owned();
         };
-        let dropped = veth
-            .xdp_drops
-            .values()
-            .fold(0, |sum: u64, drops| sum.wrapping_add(*drops));
+        let native = veth.xdp.as_ref().filter(|own| own.mode == XdpMode::Native);
+        let xdp = native.map(|own| own.statistics).unwrap_or_default();
         let link = self.stack.config.link(device);
         let peer = link.and_then(|link| link.lower_index).unwrap_or(0);
         let mut text = String::from("NIC statistics:\n");
         for (name, value) in [
             ("peer_ifindex", u64::from(peer)),
-            ("rx_queue_0_xdp_packets", 0),
-            ("rx_queue_0_xdp_bytes", 0),
-            ("rx_queue_0_drops", 0),
-            ("rx_queue_0_xdp_redirect", 0),
-            ("rx_queue_0_xdp_drops", dropped),
-            ("rx_queue_0_xdp_tx", 0),
-            ("rx_queue_0_xdp_tx_errors", 0),
+            ("rx_queue_0_xdp_packets", xdp.packets),
+            ("rx_queue_0_xdp_bytes", xdp.bytes),
+            ("rx_queue_0_drops", xdp.rx_drops),
+            ("rx_queue_0_xdp_redirect", xdp.redirect),
+            ("rx_queue_0_xdp_drops", xdp.drops),
+            ("rx_queue_0_xdp_tx", xdp.tx),
+            ("rx_queue_0_xdp_tx_errors", xdp.tx_errors),
             ("tx_queue_0_xdp_xmit", 0),
             ("tx_queue_0_xdp_xmit_errors", 0),
         ] {

@@ -6,6 +6,7 @@ mod neighbors;
 mod receiving;
 mod sending;
 mod wire;
+mod xdp;
 
 use std::net::IpAddr;
 

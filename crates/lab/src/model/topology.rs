@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use transect_config::rules::RuleSet;
-use transect_config::{HostConfig, IpVersion};
-use transect_host::{DeviceId, DeviceKind, DeviceSetup, Features, Host, HostSetup};
+use transect_config::{HostConfig, IpVersion, XdpMode};
+use transect_host::{
+    DeviceId, DeviceKind, DeviceSetup, Features, Host, HostSetup, XdpAction, XdpProgram, XdpRule,
+};
 use transect_path::Timestamp;
 
 use super::command;
@@ -16,7 +18,7 @@ use super::socket::Sockets;
 use super::wire::{Wire, WireSeeds, WireSetup};
 use super::{HZ, UPTIME};
 use crate::error::WorldError;
-use crate::scenario::{self, Bridge, Link, Scenario, TcDrop, TcHook, mac};
+use crate::scenario::{self, Bridge, Link, Scenario, TcDrop, TcHook, XdpDrop, XdpKind, mac};
 
 /// A link's end.
 struct End<'a> {
@@ -241,4 +243,42 @@ pub(super) fn drop_at_tc(sockets: &Sockets, plan: &TcDrop) -> Result<(), WorldEr
     device
         .map(drop)
         .ok_or_else(|| WorldError(format!("{}: there is no interface {}", plan.host, plan.dev)))
+}
+
+/// An XDP program that drops what goes to a port.
+pub(super) fn drop_at_xdp(sockets: &Sockets, plan: &XdpDrop) -> Result<(), WorldError> {
+    let none = || WorldError(format!("{}: there is no interface {}", plan.host, plan.dev));
+    let program = XdpProgram {
+        mode: match plan.mode {
+            XdpKind::Native => XdpMode::Native,
+            XdpKind::Generic => XdpMode::Generic,
+        },
+        name: "drop".to_owned(),
+        rules: vec![XdpRule {
+            filter: format!(
+                "tcp dst port {port} or udp dst port {port}",
+                port = plan.port
+            ),
+            action: XdpAction::Drop,
+        }],
+    };
+    let device = sockets.clock.call(sockets.node, |host, now| {
+        let device = host.device(&plan.dev)?;
+        Some(host.set_xdp(now, device, Some(program)).map(|()| device))
+    })?;
+    let device = device.ok_or_else(none)?.map_err(WorldError)?;
+    let far = sockets
+        .clock
+        .network(|network| network.far_end(sockets.node, device));
+    // A veth end does not hand several segments at once to a peer that runs a program (`veth_xdp_set`).
+    if let Some((node, theirs)) = far.filter(|_| plan.mode == XdpKind::Native) {
+        sockets.clock.call(node, |host, _| {
+            let features = Features {
+                tso: false,
+                ..host.features(theirs)
+            };
+            host.set_features(theirs, features);
+        })?;
+    }
+    Ok(())
 }

@@ -11,6 +11,7 @@ use transect_path::CauseId;
 use super::variables::{self, Variables};
 use super::{
     Bridge, Expectation, Host, Link, Meter, Observe, Program, Setup, Step, TcDrop, Twin, When,
+    XdpDrop,
 };
 use crate::LabError;
 
@@ -39,6 +40,8 @@ pub struct Scenario {
     pub setup: Vec<Setup>,
     /// Programs at tc that drop.
     pub tc_drops: Vec<TcDrop>,
+    /// XDP programs that drop.
+    pub xdp_drops: Vec<XdpDrop>,
     /// Real programs.
     pub programs: Vec<Program>,
     /// Steps before the observation starts.
@@ -105,6 +108,8 @@ struct ScenarioFile {
     setup: Vec<Setup>,
     #[serde(default)]
     tc_drops: Vec<TcDrop>,
+    #[serde(default)]
+    xdp_drops: Vec<XdpDrop>,
     #[serde(default)]
     programs: Vec<Program>,
     #[serde(default)]
@@ -310,6 +315,7 @@ impl Reader<'_> {
         keep(&mut file.links, |one| applies(&mut one.when))?;
         keep(&mut file.setup, |one| applies(&mut one.when))?;
         keep(&mut file.tc_drops, |one| applies(&mut one.when))?;
+        keep(&mut file.xdp_drops, |one| applies(&mut one.when))?;
         keep(&mut file.programs, |one| applies(&mut one.when))?;
         keep(&mut file.prepare, |one| applies(&mut one.when))?;
         keep(&mut file.steps, |one| applies(&mut one.when))?;
@@ -342,6 +348,7 @@ impl Reader<'_> {
             bridges: file.bridges,
             setup: file.setup,
             tc_drops: file.tc_drops,
+            xdp_drops: file.xdp_drops,
             programs: file.programs,
             prepare: file.prepare,
             steps: file.steps,
@@ -366,6 +373,7 @@ impl Reader<'_> {
         hosts.extend(scenario.bridges.iter().map(|one| one.host.as_str()));
         hosts.extend(scenario.setup.iter().map(|one| one.host.as_str()));
         hosts.extend(scenario.tc_drops.iter().map(|one| one.host.as_str()));
+        hosts.extend(scenario.xdp_drops.iter().map(|one| one.host.as_str()));
         hosts.extend(scenario.programs.iter().map(|one| one.host.as_str()));
         hosts.extend(scenario.meters.iter().map(|one| one.host.as_str()));
         hosts.extend(scenario.observe.hosts.iter().map(String::as_str));

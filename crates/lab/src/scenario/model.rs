@@ -182,6 +182,43 @@ impl TcHook {
     }
 }
 
+/// An XDP program that drops what goes to a TCP or UDP port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct XdpDrop {
+    /// The host.
+    pub host: String,
+    /// The interface.
+    pub dev: String,
+    /// Where it runs.
+    pub mode: XdpKind,
+    /// The destination port.
+    pub port: u16,
+    /// When it applies; default always.
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
+}
+
+/// Where an XDP program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum XdpKind {
+    /// In the driver.
+    Native,
+    /// In the stack.
+    Generic,
+}
+
+impl XdpKind {
+    /// As `ip link set` names it.
+    pub fn word(self) -> &'static str {
+        match self {
+            XdpKind::Native => "xdpdrv",
+            XdpKind::Generic => "xdpgeneric",
+        }
+    }
+}
+
 /// A real program that runs from before the observation to its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

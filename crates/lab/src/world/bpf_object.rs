@@ -1,53 +1,103 @@
-//! A BPF program for tc that drops what goes to one port, as an ELF object that `tc filter add … bpf` loads.
+//! BPF programs that drop what goes to one port, as ELF objects that `tc filter add … bpf` and `ip link set … xdp` load.
 //!
-//! It is written by hand, instruction by instruction, so that experiments need no compiler. Kernels without tc actions (`gact`) can
-//! drop at tc in no other way.
+//! They are written by hand, instruction by instruction, so that experiments need no compiler. Kernels without tc actions
+//! (`gact`) can drop at tc in no other way.
 
 /// One instruction: opcode, destination and source register, jump offset, immediate value (linux/bpf.h, `struct bpf_insn`).
 struct Instruction(u8, u8, i16, i32);
 
 /// `BPF_LD | BPF_ABS | BPF_H`: R0 = two bytes of the packet, in host order; needs the context in R6.
 const LOAD_HALF: u8 = 0x28;
+/// `BPF_LDX | BPF_MEM`: of four bytes, of two.
+const READ_WORD: u8 = 0x61;
+const READ_HALF: u8 = 0x69;
+const ADD_IMMEDIATE: u8 = 0x07;
 const MOVE_IMMEDIATE: u8 = 0xb7;
 const MOVE_REGISTER: u8 = 0xbf;
 const JUMP: u8 = 0x05;
 const JUMP_IF_EQUAL: u8 = 0x15;
+const JUMP_IF_GREATER_THAN_REGISTER: u8 = 0x2d;
 const EXIT: u8 = 0x95;
 
 const TC_ACT_OK: i32 = 0;
 const TC_ACT_SHOT: i32 = 2;
+const XDP_DROP: i32 = 1;
+const XDP_PASS: i32 = 2;
 
 /// Where a TCP or UDP destination port is in an Ethernet frame whose IP header has no options.
-const PORT_IPV4: i32 = 14 + 20 + 2;
-const PORT_IPV6: i32 = 14 + 40 + 2;
+const PORT_IPV4: i16 = 14 + 20 + 2;
+const PORT_IPV6: i16 = 14 + 40 + 2;
 
-/// The section that holds the program; `tc` wants it as `sec tc`.
-pub(super) const SECTION: &str = "tc";
+/// The section that holds the program for tc; `tc` wants it as `sec tc`.
+pub(super) const TC: &str = "tc";
+/// Likewise for XDP.
+pub(super) const XDP: &str = "xdp";
 
-fn program(port: u16) -> Vec<u8> {
+fn program_for_tc(port: u16) -> Vec<Instruction> {
     let port = i32::from(port);
-    let instructions = [
+    vec![
         Instruction(MOVE_REGISTER, 0x16, 0, 0),
         Instruction(LOAD_HALF, 0, 0, 12),
         Instruction(JUMP_IF_EQUAL, 0, 2, 0x0800),
         Instruction(JUMP_IF_EQUAL, 0, 3, 0x86dd),
         Instruction(JUMP, 0, 4, 0),
-        Instruction(LOAD_HALF, 0, 0, PORT_IPV4),
+        Instruction(LOAD_HALF, 0, 0, PORT_IPV4.into()),
         Instruction(JUMP, 0, 1, 0),
-        Instruction(LOAD_HALF, 0, 0, PORT_IPV6),
+        Instruction(LOAD_HALF, 0, 0, PORT_IPV6.into()),
         Instruction(JUMP_IF_EQUAL, 0, 2, port),
         Instruction(MOVE_IMMEDIATE, 0, 0, TC_ACT_OK),
         Instruction(EXIT, 0, 0, 0),
         Instruction(MOVE_IMMEDIATE, 0, 0, TC_ACT_SHOT),
         Instruction(EXIT, 0, 0, 0),
-    ];
+    ]
+}
+
+/// XDP programs read the frame itself, whose bounds the verifier wants to see checked: R2 is its end, R3 its beginning
+/// (`struct xdp_md`), R4 the end of what is read. Numbers are in network order, as loaded by a little-endian machine.
+fn program_for_xdp(port: u16) -> Vec<Instruction> {
+    let swapped = |number: u16| i32::from(number.swap_bytes());
+    vec![
+        Instruction(READ_WORD, 0x12, 4, 0),
+        Instruction(READ_WORD, 0x13, 0, 0),
+        Instruction(MOVE_REGISTER, 0x34, 0, 0),
+        Instruction(ADD_IMMEDIATE, 0x04, 0, i32::from(PORT_IPV4) + 2),
+        Instruction(JUMP_IF_GREATER_THAN_REGISTER, 0x24, 10, 0),
+        Instruction(READ_HALF, 0x35, 12, 0),
+        Instruction(JUMP_IF_EQUAL, 0x05, 6, swapped(0x0800)),
+        // Anything else that is not IPv6 passes.
+        Instruction(JUMP_IF_EQUAL, 0x05, 1, swapped(0x86dd)),
+        Instruction(JUMP, 0, 6, 0),
+        Instruction(ADD_IMMEDIATE, 0x04, 0, i32::from(PORT_IPV6 - PORT_IPV4)),
+        Instruction(JUMP_IF_GREATER_THAN_REGISTER, 0x24, 4, 0),
+        Instruction(READ_HALF, 0x35, PORT_IPV6, 0),
+        Instruction(JUMP, 0, 1, 0),
+        Instruction(READ_HALF, 0x35, PORT_IPV4, 0),
+        Instruction(JUMP_IF_EQUAL, 0x05, 2, swapped(port)),
+        Instruction(MOVE_IMMEDIATE, 0, 0, XDP_PASS),
+        Instruction(EXIT, 0, 0, 0),
+        Instruction(MOVE_IMMEDIATE, 0, 0, XDP_DROP),
+        Instruction(EXIT, 0, 0, 0),
+    ]
+}
+
+fn code(instructions: &[Instruction]) -> Vec<u8> {
     let mut code = Vec::new();
     for Instruction(opcode, registers, offset, immediate) in instructions {
-        code.extend([opcode, registers]);
+        code.extend([*opcode, *registers]);
         code.extend(offset.to_le_bytes());
         code.extend(immediate.to_le_bytes());
     }
     code
+}
+
+/// A program for tc.
+pub(super) fn dropping_at_tc(port: u16) -> Vec<u8> {
+    object(TC, &program_for_tc(port))
+}
+
+/// A program for XDP.
+pub(super) fn dropping_at_xdp(port: u16) -> Vec<u8> {
+    object(XDP, &program_for_xdp(port))
 }
 
 /// One section of the object.
@@ -75,10 +125,10 @@ const SECTION_HEADER_SIZE: u16 = 64;
 const SYMBOL_SIZE: u64 = 24;
 
 /// The object: a relocatable little-endian ELF64 file for EM_BPF (System V ABI, chapter 4).
-pub(super) fn dropping(port: u16) -> Vec<u8> {
-    let code = program(port);
+fn object(section: &'static str, instructions: &[Instruction]) -> Vec<u8> {
+    let code = code(instructions);
     // Names, each with its final zero; offsets into it follow from the order.
-    let names = b"\0.strtab\0tc\0license\0.symtab\0drop\0";
+    let names = format!("\0.strtab\0{section}\0license\0.symtab\0drop\0").into_bytes();
     let name_at = |name: &str| {
         let wanted = [name.as_bytes(), &[0]].concat();
         let at = names.windows(wanted.len()).position(|part| part == wanted);
@@ -102,8 +152,8 @@ pub(super) fn dropping(port: u16) -> Vec<u8> {
         bytes,
     };
     let sections = [
-        plain(".strtab", STRTAB, 0, names.to_vec()),
-        plain(SECTION, PROGBITS, ALLOC | EXECINSTR, code),
+        plain(".strtab", STRTAB, 0, names.clone()),
+        plain(section, PROGBITS, ALLOC | EXECINSTR, code),
         plain(
             "license",
             PROGBITS,
@@ -172,10 +222,25 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let host = HostNamespace::create("h").unwrap();
-        std::fs::write(folder.path().join("drop.o"), dropping(80)).unwrap();
+        std::fs::write(folder.path().join("drop.o"), dropping_at_tc(80)).unwrap();
         for text in [
             "tc qdisc add dev lo clsact",
             "tc filter add dev lo ingress bpf da obj drop.o sec tc",
+        ] {
+            command::run_successfully(&host, folder.path(), text).unwrap();
+        }
+    }
+    #[test]
+    fn ip_attaches_it() {
+        if needs_namespaces("ip_attaches_it") {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let host = HostNamespace::create("h").unwrap();
+        std::fs::write(folder.path().join("drop.o"), dropping_at_xdp(80)).unwrap();
+        for text in [
+            "ip link set dev lo xdpgeneric object drop.o section xdp",
+            "ip link set dev lo xdpgeneric off",
         ] {
             command::run_successfully(&host, folder.path(), text).unwrap();
         }

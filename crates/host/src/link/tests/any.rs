@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::{XdpAction, XdpProgram, XdpRule};
 
 /// A host that takes part in everything: tapped, merging, filtering.
 fn busy_host() -> Host {
@@ -13,7 +14,16 @@ fn busy_host() -> Host {
     let mut host = host_of(config(), features);
     host.set_tapped(ETH0, true);
     host.drop_at_tc(ETH0, false, 7);
-    host.drop_at_xdp(ETH0, 8);
+    let rule = XdpRule {
+        filter: "udp port 8 or tcp port 8".to_owned(),
+        action: XdpAction::Drop,
+    };
+    let program = XdpProgram {
+        mode: transect_config::XdpMode::Native,
+        name: "drop".to_owned(),
+        rules: vec![rule],
+    };
+    host.set_xdp(Timestamp(0), ETH0, Some(program)).unwrap();
     host
 }
 

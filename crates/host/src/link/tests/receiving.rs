@@ -73,24 +73,6 @@ fn what_is_too_long_for_the_peer_dies_there_and_both_count() {
 }
 
 #[test]
-fn xdp_drops_before_the_tap() {
-    let mut host = host();
-    host.set_tapped(ETH0, true);
-    host.drop_at_xdp(ETH0, 9);
-    assert!(receive(&mut host, arriving(OWN, 10)).is_none());
-    assert_eq!(deaths(&mut host), [(Point::Xdp, DropReason::NotSpecified)]);
-    assert_eq!(host.poll_tapped(), None);
-    assert_eq!(
-        host.statistics(ETH0).map(|s| (s.rx_dropped, s.rx_packets)),
-        Some((0, 1))
-    );
-    assert!(
-        host.ethtool_statistics_text("eth0")
-            .contains("rx_queue_0_xdp_drops: 1\n")
-    );
-}
-
-#[test]
 fn a_full_backlog_drops_before_the_tap() {
     let mut host = host();
     host.set_tapped(ETH0, true);
