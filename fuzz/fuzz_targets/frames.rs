@@ -5,8 +5,6 @@
 
 #![no_main]
 
-#[path = "../../crates/host/tests/chaos/frame.rs"]
-mod frame;
 #[path = "../../crates/host/tests/chaos/world.rs"]
 mod world;
 

@@ -4,8 +4,6 @@
 // Helpers of tests fail by panicking; clippy's own exception covers test functions only.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "chaos/frame.rs"]
-mod frame;
 #[path = "chaos/world.rs"]
 mod world;
 

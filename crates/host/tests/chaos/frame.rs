@@ -1,6 +1,6 @@
 //! Frames from bytes: headers that are nearly right, and checksums that are right.
 
-use super::world::Input;
+use super::input::Input;
 
 const ETHERNET: usize = 14;
 

@@ -6,15 +6,22 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use transect_config::IpVersion;
 use transect_config::rules::{RuleSet, read_nft_text};
-use transect_config::{ConfigText, HostConfig, IpVersion, default_policy_rules};
 use transect_host::{
-    DeviceId, DeviceKind, DeviceSetup, Features, Holdings, Host, HostSetup, OptionName, Packet,
-    SendFlags, Shutdown, SocketAddress, SocketId, SocketKind, SocketOption,
+    DeviceId, Features, Holdings, Host, OptionName, Packet, SendFlags, Shutdown, SocketAddress,
+    SocketId, SocketKind,
 };
 use transect_path::Timestamp;
 
-use super::frame;
+use choices::{SETTINGS, address, option, version};
+use input::Input;
+use setup::{ETH0, RULES, TUN0, host};
+
+mod choices;
+mod frame;
+mod input;
+mod setup;
 
 /// Moves in one run: time enough for anything to go wrong.
 const MOST_MOVES: usize = 600;
@@ -24,48 +31,6 @@ const MOST_FLYING: usize = 200;
 const MOST_DEADLINES: usize = 200_000;
 /// Long enough for every connection and every entry to be over: nf_conntrack_tcp_timeout_established is five days.
 const FOREVER: Duration = Duration::from_secs(8 * 86_400);
-
-const ETH0: DeviceId = DeviceId(1);
-const TUN0: DeviceId = DeviceId(2);
-
-/// Bytes as decisions.
-pub(crate) struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Input(bytes)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn byte(&mut self) -> u8 {
-        let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
-        self.0 = rest;
-        *first
-    }
-
-    pub(crate) fn word(&mut self) -> u16 {
-        u16::from_be_bytes([self.byte(), self.byte()])
-    }
-
-    /// A number below `end`.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        usize::from(self.word()) % end.max(1)
-    }
-
-    pub(crate) fn one_of<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
-        choices.get(self.below(choices.len())).copied()
-    }
-
-    /// The next bytes, as many as are said and there.
-    pub(crate) fn take(&mut self, most: usize) -> &'a [u8] {
-        let (taken, rest) = self.0.split_at(most.min(self.0.len()));
-        self.0 = rest;
-        taken
-    }
-}
 
 /// What may be done to hosts beside socket calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,120 +80,6 @@ pub(crate) fn run(bytes: &[u8], means: Means) -> Journal {
         world.step(&mut input);
     }
     world.end()
-}
-
-fn config(own: u8, forwards: bool) -> HostConfig {
-    let links = format!(
-        r#"[{{"ifindex":2,"ifname":"eth0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"link_type":"ether",
-        "address":"02:00:00:00:00:0{own}","linkinfo":{{"info_kind":"veth"}}}},
-        {{"ifindex":3,"ifname":"tun0","flags":["POINTOPOINT","MULTICAST","NOARP","UP","LOWER_UP"],"mtu":1300,"link_type":"none",
-        "linkinfo":{{"info_kind":"tun"}}}}]"#
-    );
-    let addresses = format!(
-        r#"[{{"ifindex":2,"ifname":"eth0","addr_info":[
-        {{"family":"inet","local":"10.0.0.{own}","prefixlen":24,"broadcast":"10.0.0.255","scope":"global"}},
-        {{"family":"inet6","local":"fd00::{own}","prefixlen":64,"scope":"global"}}]}},
-        {{"ifindex":3,"ifname":"tun0","addr_info":[
-        {{"family":"inet","local":"10.1.0.{own}","prefixlen":24,"scope":"global"}},
-        {{"family":"inet6","local":"fd01::{own}","prefixlen":64,"scope":"global"}}]}}]"#
-    );
-    let routes4 = format!(
-        "default via 10.0.0.9 dev eth0
-10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.{own}
-10.1.0.0/24 dev tun0 proto kernel scope link src 10.1.0.{own}
-blackhole 10.2.0.0/24
-prohibit 10.3.0.0/24
-local 10.0.0.{own} dev eth0 table local proto kernel scope host src 10.0.0.{own}
-local 10.1.0.{own} dev tun0 table local proto kernel scope host src 10.1.0.{own}
-broadcast 10.0.0.255 dev eth0 table local proto kernel scope link src 10.0.0.{own}
-local 127.0.0.0/8 dev lo table local proto kernel scope host src 127.0.0.1"
-    );
-    let routes6 = format!(
-        "fd00::/64 dev eth0 proto kernel metric 256 pref medium
-fd01::/64 dev tun0 proto kernel metric 256 pref medium
-local ::1 dev lo table local proto kernel metric 0 pref medium
-local fd00::{own} dev eth0 table local proto kernel metric 0 pref medium
-local fd01::{own} dev tun0 table local proto kernel metric 0 pref medium
-multicast ff00::/8 dev eth0 table local proto kernel metric 256 pref medium"
-    );
-    let mut config = HostConfig::default();
-    for text in [
-        ConfigText::Ip(&links),
-        ConfigText::Ip(&addresses),
-        ConfigText::Routes(IpVersion::V4, &routes4),
-        ConfigText::Routes(IpVersion::V6, &routes6),
-    ] {
-        assert_eq!(config.absorb(text), []);
-    }
-    config.policy_rules4 = Some(default_policy_rules(IpVersion::V4));
-    config.policy_rules6 = Some(default_policy_rules(IpVersion::V6));
-    let forwards = if forwards { "1" } else { "0" };
-    for name in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {
-        let values = &mut config.sysctls.values;
-        values.insert(name.to_owned(), forwards.to_owned());
-    }
-    config
-}
-
-/// Rules of every kind that does something of its own.
-const RULES: &str = "\
-table inet filter {
-  chain input {
-    type filter hook input priority filter; policy accept;
-    ct state invalid counter drop
-    tcp dport 81 counter reject with tcp reset
-    udp dport 54 counter reject
-    tcp dport 82 counter drop
-    meta mark set 0x1
-  }
-  chain forward {
-    type filter hook forward priority filter; policy accept;
-    ct state established,related accept
-    tcp dport 22 counter reject with icmpx admin-prohibited
-  }
-  chain output {
-    type filter hook output priority filter; policy accept;
-    tcp dport 83 counter drop
-    udp dport 55 counter reject
-  }
-}
-table ip nat {
-  chain prerouting {
-    type nat hook prerouting priority dstnat; policy accept;
-    tcp dport 8080 redirect to :80
-    tcp dport 8081 dnat to 10.0.0.2:80
-    udp dport 5353 dnat to 10.1.0.7:53
-  }
-  chain postrouting {
-    type nat hook postrouting priority srcnat; policy accept;
-    oifname \"tun0\" masquerade
-  }
-}
-";
-
-fn host(number: u8, rules: RuleSet, forwards: bool, features: Features) -> Host {
-    let device = |name: &str, kind| DeviceSetup {
-        name: name.to_owned(),
-        kind,
-        features,
-    };
-    let setup = HostSetup {
-        number: number.into(),
-        config: config(number + 1, forwards),
-        rules,
-        devices: vec![
-            device("eth0", DeviceKind::Ethernet),
-            device("tun0", DeviceKind::Tun),
-        ],
-        seed: 7 + u64::from(number),
-        hz: 250,
-        boot: Timestamp(0),
-        journeys: true,
-    };
-    let mut host = Host::new(setup).unwrap();
-    host.set_tapped(ETH0, true);
-    host.keep_deaths(true);
-    host
 }
 
 /// The byte at a place of the stream that a socket with this port writes.
@@ -725,104 +576,3 @@ fn texts(host: &Host) -> Vec<String> {
         host.counters().snmp6(),
     ]
 }
-
-fn version(input: &mut Input<'_>) -> IpVersion {
-    match input.byte() & 3 {
-        0 => IpVersion::V6,
-        _ => IpVersion::V4,
-    }
-}
-
-fn address(input: &mut Input<'_>) -> SocketAddress {
-    let text = input.one_of(&[
-        "10.0.0.1",
-        "10.0.0.2",
-        "10.0.0.1",
-        "10.0.0.2",
-        "fd00::1",
-        "fd00::2",
-        "0.0.0.0",
-        "::",
-        "127.0.0.1",
-        "::1",
-        "10.0.0.255",
-        "255.255.255.255",
-        "10.1.0.1",
-        "10.1.0.2",
-        "10.0.0.77",
-        "10.2.0.1",
-        "10.3.0.1",
-        "224.0.0.1",
-        "ff02::1",
-        "fd01::2",
-        "8.8.8.8",
-        "2001:db8::1",
-        "::ffff:10.0.0.2",
-    ]);
-    let address: IpAddr = text.and_then(|text| text.parse().ok()).unwrap();
-    let port = input.one_of(&[
-        80, 80, 80, 81, 53, 8080, 8081, 0, 40_000, 82, 83, 54, 5353, 22,
-    ]);
-    SocketAddress::new(address, port.unwrap_or(0))
-}
-
-fn option(input: &mut Input<'_>) -> SocketOption {
-    let number = u32::from(input.word());
-    let on = number & 1 != 0;
-    let byte = number.to_be_bytes()[3];
-    match input.byte() % 28 {
-        0 => SocketOption::ReceiveBuffer(number),
-        1 => SocketOption::SendBuffer(number),
-        2 => SocketOption::ReuseAddress(on),
-        3 => SocketOption::KeepAlive(on),
-        4 => SocketOption::Linger(on.then(|| Duration::from_secs(u64::from(number % 5)))),
-        5 => SocketOption::BindToDevice(if on { "eth0" } else { "" }.to_owned()),
-        6 => SocketOption::Mark(number),
-        7 => SocketOption::Priority(number),
-        8 => SocketOption::Filter(on),
-        9 => SocketOption::Ttl(byte),
-        10 => SocketOption::Tos(byte),
-        11 => SocketOption::MinTtl(byte),
-        12 => SocketOption::MtuDiscover(byte % 6),
-        13 => SocketOption::NoDelay(on),
-        14 => SocketOption::Cork(on),
-        15 => SocketOption::MaxSegment(number as u16),
-        16 => SocketOption::KeepIdle(number),
-        17 => SocketOption::KeepInterval(number),
-        18 => SocketOption::KeepCount(number % 200),
-        19 => SocketOption::SynCount(number % 200),
-        20 => SocketOption::Linger2(number as i32 - 30_000),
-        21 => SocketOption::DeferAccept(number),
-        22 => SocketOption::WindowClamp(number),
-        23 => SocketOption::QuickAck(on),
-        24 => SocketOption::Congestion(if on { "reno" } else { "cubic" }.to_owned()),
-        25 => SocketOption::UserTimeout(number),
-        26 => SocketOption::NotSentLowWatermark(number),
-        _ => SocketOption::Broadcast(on),
-    }
-}
-
-/// Settings with values at their edges.
-const SETTINGS: [(&str, &[&str]); 18] = [
-    ("net.ipv4.tcp_syncookies", &["0", "1", "2"]),
-    ("net.ipv4.tcp_max_syn_backlog", &["1", "128"]),
-    ("net.ipv4.tcp_abort_on_overflow", &["0", "1"]),
-    ("net.ipv4.tcp_mtu_probing", &["0", "1", "2"]),
-    ("net.ipv4.tcp_ecn", &["0", "1", "2"]),
-    ("net.ipv4.tcp_timestamps", &["0", "1"]),
-    ("net.ipv4.tcp_window_scaling", &["0", "1"]),
-    ("net.ipv4.tcp_sack", &["0", "1"]),
-    ("net.ipv4.tcp_recovery", &["0", "1"]),
-    (
-        "net.ipv4.tcp_rmem",
-        &["1 1 1", "4096 131072 33554432", "4096 5000 6000"],
-    ),
-    ("net.ipv4.tcp_wmem", &["1 1 1", "4096 16384 4194304"]),
-    ("net.ipv4.tcp_max_tw_buckets", &["0", "1", "131072"]),
-    ("net.ipv4.tcp_fin_timeout", &["0", "60"]),
-    ("net.ipv4.conf.all.rp_filter", &["0", "1", "2"]),
-    ("net.ipv4.ip_default_ttl", &["1", "64", "255"]),
-    ("net.ipv4.ipfrag_high_thresh", &["0", "4194304"]),
-    ("net.netfilter.nf_conntrack_max", &["1", "262144"]),
-    ("net.netfilter.nf_conntrack_tcp_loose", &["0", "1"]),
-];
