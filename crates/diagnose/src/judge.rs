@@ -72,28 +72,12 @@ fn doubt_ends(world: &World<'_>, view: &FlowView, verdict: &mut Verdict) {
 
 fn blank(view: &FlowView, fate: &Fate, flows: u64) -> Verdict {
     Verdict {
-        outcome: fate.outcome,
         flow: Some(view.name()),
         flows,
-        symptom: fate.symptom,
-        lost: None,
-        host: None,
-        point: None,
-        between: None,
-        place_certainty: Certainty::Undetermined,
-        cause: None,
-        certainty: Certainty::Undetermined,
-        rule: None,
-        setting: None,
         reached: fate.reached.clone(),
         misled: fate.misled.clone(),
         recovered: fate.recovered.clone(),
-        evidence: Vec::new(),
-        against: Vec::new(),
-        unseen: Vec::new(),
-        alternatives: Vec::new(),
-        advice: Vec::new(),
-        next: None,
+        ..Verdict::bare(fate.outcome, fate.symptom)
     }
 }
 

@@ -247,30 +247,7 @@ mod tests {
     };
 
     fn verdict(outcome: Outcome) -> Verdict {
-        Verdict {
-            outcome,
-            flow: None,
-            flows: 1,
-            symptom: Symptom::None,
-            lost: None,
-            host: None,
-            point: None,
-            between: None,
-            place_certainty: Certainty::Undetermined,
-            cause: None,
-            certainty: Certainty::Undetermined,
-            rule: None,
-            setting: None,
-            reached: Vec::new(),
-            misled: Vec::new(),
-            recovered: Vec::new(),
-            evidence: Vec::new(),
-            against: Vec::new(),
-            unseen: Vec::new(),
-            alternatives: Vec::new(),
-            advice: Vec::new(),
-            next: None,
-        }
+        Verdict::bare(outcome, Symptom::None)
     }
 
     fn dropped() -> Verdict {

@@ -80,6 +80,36 @@ pub struct Verdict {
     pub next: Option<String>,
 }
 
+impl Verdict {
+    /// A verdict on one flow of which nothing is known but how it ended and what the user sees.
+    pub fn bare(outcome: Outcome, symptom: Symptom) -> Self {
+        Verdict {
+            outcome,
+            flow: None,
+            flows: 1,
+            symptom,
+            lost: None,
+            host: None,
+            point: None,
+            between: None,
+            place_certainty: Certainty::Undetermined,
+            cause: None,
+            certainty: Certainty::Undetermined,
+            rule: None,
+            setting: None,
+            reached: Vec::new(),
+            misled: Vec::new(),
+            recovered: Vec::new(),
+            evidence: Vec::new(),
+            against: Vec::new(),
+            unseen: Vec::new(),
+            alternatives: Vec::new(),
+            advice: Vec::new(),
+            next: None,
+        }
+    }
+}
+
 /// The two ends of a flow, as the client knows them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Flow {

@@ -72,30 +72,7 @@ fn sample() -> Report {
             value: "1".to_owned(),
         })
     };
-    let nothing = Verdict {
-        outcome: Outcome::Undetermined,
-        flow: None,
-        flows: 1,
-        symptom: Symptom::NoPacketSeen,
-        lost: None,
-        host: None,
-        point: None,
-        between: None,
-        place_certainty: Certainty::Undetermined,
-        cause: None,
-        certainty: Certainty::Undetermined,
-        rule: None,
-        setting: None,
-        reached: vec![],
-        misled: vec![],
-        recovered: vec![],
-        evidence: vec![],
-        against: vec![],
-        unseen: vec![],
-        alternatives: vec![],
-        advice: vec![],
-        next: None,
-    };
+    let nothing = Verdict::bare(Outcome::Undetermined, Symptom::NoPacketSeen);
     let everything = Verdict {
         outcome: Outcome::Lost,
         flow: Some(Flow {

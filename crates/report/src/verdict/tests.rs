@@ -109,34 +109,6 @@ pub(crate) fn seed() -> Report {
     }
 }
 
-/// A verdict about which nothing is known but `outcome` and `symptom`.
-fn bare(outcome: Outcome, symptom: Symptom) -> Verdict {
-    Verdict {
-        outcome,
-        flow: None,
-        flows: 1,
-        symptom,
-        lost: None,
-        host: None,
-        point: None,
-        between: None,
-        place_certainty: Certainty::Undetermined,
-        cause: None,
-        certainty: Certainty::Undetermined,
-        rule: None,
-        setting: None,
-        reached: vec![],
-        misled: vec![],
-        recovered: vec![],
-        evidence: vec![],
-        against: vec![],
-        unseen: vec![],
-        alternatives: vec![],
-        advice: vec![],
-        next: None,
-    }
-}
-
 fn report(verdict: Verdict) -> Report {
     Report {
         verdicts: vec![verdict],
@@ -279,7 +251,7 @@ fn first_lines_of_the_other_outcomes() {
     let flow = seed().verdicts[0].flow.clone();
     let mut verdicts = Vec::new();
 
-    let mut refused = bare(Outcome::Refused, Symptom::ConnectionRefused);
+    let mut refused = Verdict::bare(Outcome::Refused, Symptom::ConnectionRefused);
     refused.flow = flow.clone();
     refused.host = Some("server".to_owned());
     refused.point = Some(Point::SocketLookup);
@@ -292,7 +264,7 @@ fn first_lines_of_the_other_outcomes() {
     refused.certainty = Certainty::Strong;
     verdicts.push(refused);
 
-    let mut stalled = bare(Outcome::Stalled, Symptom::WindowClosed);
+    let mut stalled = Verdict::bare(Outcome::Stalled, Symptom::WindowClosed);
     stalled.flow = flow.clone();
     stalled.host = Some("server".to_owned());
     stalled.point = Some(Point::AppReceive);
@@ -300,7 +272,7 @@ fn first_lines_of_the_other_outcomes() {
     stalled.certainty = Certainty::Likely;
     verdicts.push(stalled);
 
-    let mut not_sent = bare(Outcome::NotSent, Symptom::SendFailed);
+    let mut not_sent = Verdict::bare(Outcome::NotSent, Symptom::SendFailed);
     not_sent.flow = flow.clone();
     not_sent.host = Some("client".to_owned());
     not_sent.point = Some(Point::RouteOutput);
@@ -308,13 +280,13 @@ fn first_lines_of_the_other_outcomes() {
     not_sent.certainty = Certainty::Proven;
     verdicts.push(not_sent);
 
-    verdicts.push(bare(Outcome::Undetermined, Symptom::NoPacketSeen));
+    verdicts.push(Verdict::bare(Outcome::Undetermined, Symptom::NoPacketSeen));
 
-    let mut unfinished = bare(Outcome::Undetermined, Symptom::Unfinished);
+    let mut unfinished = Verdict::bare(Outcome::Undetermined, Symptom::Unfinished);
     unfinished.flow = flow.clone();
     verdicts.push(unfinished);
 
-    let mut delivered = bare(Outcome::Delivered, Symptom::None);
+    let mut delivered = Verdict::bare(Outcome::Delivered, Symptom::None);
     delivered.flow = flow;
     delivered.flows = 2;
     delivered.recovered.push(Recovered {
@@ -445,7 +417,7 @@ fn a_router_is_passed_once() {
 #[test]
 fn many_verdicts_are_counted_and_the_least_bad_left_out() {
     let lost = seed().verdicts.remove(0);
-    let mut delivered = bare(Outcome::Delivered, Symptom::None);
+    let mut delivered = Verdict::bare(Outcome::Delivered, Symptom::None);
     delivered.flows = 4;
     let mut many = seed();
     many.command = None;
