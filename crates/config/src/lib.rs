@@ -52,6 +52,6 @@ pub use qdisc::{Qdisc, TcStatistics, read_qdiscs};
 pub use route::{NextHop, Route, RouteKind, RouteMetrics, Table, read_routes};
 pub use socket::{
     Socket, SocketAddress, SocketMemory, SocketProtocol, SocketState, SocketTimer, TcpInfo,
-    TimerKind, read_proc_sockets, read_sockets,
+    TimerKind, read_proc_sockets, read_sockets, timer_text,
 };
 pub use sysctl::{Sysctls, read_sysctls};

@@ -8,6 +8,7 @@ mod tcp_info;
 
 use std::net::IpAddr;
 
+pub use ss::timer_text;
 use transect_path::named_enum;
 
 use crate::parse::Parsed;

@@ -13,6 +13,8 @@ use std::fmt::Write;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
+use transect_config::timer_text;
+
 use super::link::Names;
 use super::netlink::{
     Answer, Connection, NLM_F_DUMP, address, attribute, be16_at, number, text, u8_at, u32_at,
@@ -294,36 +296,9 @@ fn timer(out: &mut String, kind: Option<u8>, fired: Option<u8>, milliseconds: u3
     let _ = write!(
         out,
         " timer:({name},{},{})",
-        duration(milliseconds),
+        timer_text(milliseconds.into()),
         fired.unwrap_or_default()
     );
-}
-
-/// A length of time as iproute2's `print_ms_timer` writes it: `119min`, `59sec`, `1.024ms` (seconds and milliseconds),
-/// `132ms`.
-fn duration(milliseconds: u32) -> String {
-    let mut seconds = milliseconds / 1000;
-    let minutes = seconds / 60;
-    seconds %= 60;
-    let mut rest = milliseconds % 1000;
-    let mut out = String::new();
-    if minutes > 0 {
-        rest = 0;
-        let _ = write!(out, "{minutes}min");
-        if minutes > 9 {
-            seconds = 0;
-        }
-    }
-    if seconds > 0 {
-        if seconds > 9 {
-            rest = 0;
-        }
-        let _ = write!(out, "{seconds}{}", if rest > 0 { "." } else { "sec" });
-    }
-    if rest > 0 {
-        let _ = write!(out, "{rest:03}ms");
-    }
-    out
 }
 
 /// `skmem:(…)`: SK_MEMINFO_* in their order (include/uapi/linux/sock_diag.h).
@@ -345,18 +320,6 @@ fn socket_memory(out: &mut String, memory: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_written_as_ss_writes_them() {
-        let texts: Vec<_> = [0, 132, 1024, 20_500, 61_000, 119 * 60_000 + 59_000]
-            .into_iter()
-            .map(duration)
-            .collect();
-        assert_eq!(
-            texts,
-            ["", "132ms", "1.024ms", "20sec", "1min1sec", "119min"]
-        );
-    }
 
     /// A message of a listener on `[::]:8080`, of both families, with one drop.
     fn listener() -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! Sockets from `ss`.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 use super::end::{self, End};
 use super::tcp_info;
@@ -215,6 +216,33 @@ fn duration(text: &str) -> Option<u64> {
     minutes.checked_mul(60_000)?.checked_add(milliseconds)
 }
 
+/// A length of time as iproute2's `print_ms_timer` writes it: `119min`, `59sec`, `1.024ms` (seconds and milliseconds), `132ms`;
+/// nothing for 0.
+pub fn timer_text(milliseconds: u64) -> String {
+    let mut seconds = milliseconds / 1000;
+    let minutes = seconds / 60;
+    seconds %= 60;
+    let mut rest = milliseconds % 1000;
+    let mut out = String::new();
+    if minutes > 0 {
+        rest = 0;
+        let _ = write!(out, "{minutes}min");
+        if minutes > 9 {
+            seconds = 0;
+        }
+    }
+    if seconds > 0 {
+        if seconds > 9 {
+            rest = 0;
+        }
+        let _ = write!(out, "{seconds}{}", if rest > 0 { "." } else { "sec" });
+    }
+    if rest > 0 {
+        let _ = write!(out, "{rest:03}ms");
+    }
+    out
+}
+
 /// `(r0,rb131072,t0,tb16384,f0,w0,o0,bl0,d1)`.
 fn memory(text: &str) -> Option<SocketMemory> {
     let mut memory = SocketMemory::default();
@@ -261,6 +289,18 @@ mod tests {
         ] {
             assert_eq!(duration(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn durations_are_written_as_ss_writes_them() {
+        let texts: Vec<_> = [0, 132, 1024, 20_500, 61_000, 119 * 60_000 + 59_000]
+            .into_iter()
+            .map(timer_text)
+            .collect();
+        assert_eq!(
+            texts,
+            ["", "132ms", "1.024ms", "20sec", "1min1sec", "119min"]
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use transect_config::{IpVersion, SocketState, SocketTimer, TimerKind};
+use transect_config::{IpVersion, SocketState, SocketTimer, TimerKind, timer_text};
 use transect_path::Timestamp;
 
 use super::super::connection::Connection;
@@ -251,36 +251,10 @@ fn timer(line: &mut String, timer: Option<&SocketTimer>) {
             line,
             " timer:({},{},{})",
             timer.kind.id(),
-            duration(timer.remaining_ms),
+            timer_text(timer.remaining_ms),
             timer.retransmits
         );
     }
-}
-
-/// A length of time as iproute2's `print_ms_timer` writes it.
-fn duration(milliseconds: u64) -> String {
-    let mut seconds = milliseconds / 1000;
-    let minutes = seconds / 60;
-    seconds %= 60;
-    let mut rest = milliseconds % 1000;
-    let mut out = String::new();
-    if minutes > 0 {
-        rest = 0;
-        let _ = write!(out, "{minutes}min");
-        if minutes > 9 {
-            seconds = 0;
-        }
-    }
-    if seconds > 0 {
-        if seconds > 9 {
-            rest = 0;
-        }
-        let _ = write!(out, "{seconds}{}", if rest > 0 { "." } else { "sec" });
-    }
-    if rest > 0 {
-        let _ = write!(out, "{rest:03}ms");
-    }
-    out
 }
 
 /// ` name:number` for all that are not zero.
