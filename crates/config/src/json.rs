@@ -103,6 +103,25 @@ fn salvage(text: &str, values: &mut Vec<Value>) {
 #[serde(transparent)]
 struct Damaged(Value);
 
+/// The objects of `tc -j`, each with its `kind`, without which it is a problem.
+pub(crate) fn objects_of_kind(text: &str) -> Parsed<Vec<(String, Map<String, Value>)>> {
+    let elements = objects(text);
+    let mut parsed = Parsed {
+        value: Vec::new(),
+        problems: elements.problems,
+    };
+    for (place, map) in elements.value {
+        match string(&map, "kind").map(str::to_owned) {
+            Some(kind) => parsed.value.push((kind, map)),
+            None => {
+                let found = Value::Object(map).to_string();
+                parsed.problem(place, "an object with \"kind\"", &found);
+            }
+        }
+    }
+    parsed
+}
+
 /// A string member.
 pub(crate) fn string<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     map.get(key)?.as_str()

@@ -3,30 +3,22 @@
 use serde_json::{Map, Value};
 
 use super::{BpfProgram, TcAction, TcFilter};
-use crate::json::{flag, number, object, objects, string, text as owned};
+use crate::json::{flag, number, object, objects_of_kind, text as owned};
 use crate::parse::Parsed;
 use crate::qdisc::statistics_of_json;
 
 pub(super) fn read(text: &str) -> Parsed<Vec<TcFilter>> {
-    let elements = objects(text);
+    let elements = objects_of_kind(text);
     let mut parsed = Parsed {
         value: Vec::new(),
         problems: elements.problems,
     };
-    for (place, map) in elements.value {
-        let Some(kind) = string(&map, "kind") else {
-            parsed.problem(
-                place,
-                "an object with \"kind\"",
-                &Value::Object(map).to_string(),
-            );
-            continue;
-        };
+    for (kind, map) in elements.value {
         // Each classifier is announced by an object without options, each u32 hash table has one of its own.
         if let Some(options) = object(&map, "options")
             && !options.contains_key("ht_divisor")
         {
-            parsed.value.push(filter(kind, &map, options));
+            parsed.value.push(filter(&kind, &map, options));
         }
     }
     parsed

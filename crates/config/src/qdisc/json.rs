@@ -3,27 +3,19 @@
 use serde_json::{Map, Value};
 
 use super::{Qdisc, TcStatistics};
-use crate::json::{flag, number, objects, string, text as owned};
+use crate::json::{flag, number, objects_of_kind, text as owned};
 use crate::parse::Parsed;
 
 pub(super) fn read(text: &str) -> Parsed<Vec<Qdisc>> {
-    let elements = objects(text);
+    let elements = objects_of_kind(text);
     let mut parsed = Parsed {
         value: Vec::new(),
         problems: elements.problems,
     };
-    for (place, map) in elements.value {
-        let Some(kind) = string(&map, "kind") else {
-            parsed.problem(
-                place,
-                "an object with \"kind\"",
-                &Value::Object(map).to_string(),
-            );
-            continue;
-        };
+    for (kind, map) in elements.value {
         parsed.value.push(Qdisc {
             device: owned(&map, "dev").unwrap_or_default(),
-            kind: kind.to_owned(),
+            kind,
             handle: owned(&map, "handle").unwrap_or_default(),
             parent: if flag(&map, "root") {
                 "root".to_owned()
