@@ -80,19 +80,9 @@ pub(super) async fn connect(
 /// Sends on an open connection.
 pub(super) async fn send(socket: &Socket, plan: &SendData) -> Result<(), WorldError> {
     let deadline = socket.within(time(plan.timeout, PATIENCE));
-    let mut left = match (&plan.text, plan.bytes) {
-        (Some(text), None) => text.len() as u64,
-        (None, Some(bytes)) => bytes,
-        _ => {
-            return Err(WorldError::new(
-                "`send` takes either `text` or `bytes`, and not both",
-            ));
-        }
-    };
-    let chunk = match &plan.text {
-        Some(text) => text.clone().into_bytes(),
-        None => vec![b'x'; 16 * 1024],
-    };
+    let (mut left, chunk) = plan
+        .payload()
+        .ok_or_else(|| WorldError::new("`send` takes either `text` or `bytes`, and not both"))?;
     while left > 0 {
         let wanted = usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len()));
         // A text is one chunk, so its sent part is what is no longer left.

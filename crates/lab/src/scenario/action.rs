@@ -225,6 +225,18 @@ pub struct SendData {
     pub end: SendEnd,
 }
 
+impl SendData {
+    /// How many bytes are sent, and the bytes that are sent again and again until so many are; None for a plan that names no
+    /// data, or two kinds of it.
+    pub(crate) fn payload(&self) -> Option<(u64, Vec<u8>)> {
+        match (&self.text, self.bytes) {
+            (Some(text), None) => Some((text.len() as u64, text.clone().into_bytes())),
+            (None, Some(bytes)) => Some((bytes, vec![b'x'; 16 * 1024])),
+            _ => None,
+        }
+    }
+}
+
 /// How sending must end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -74,19 +74,9 @@ pub(super) fn connect(
 pub(super) fn send(socket: &Socket, plan: &SendData) -> Result<(), WorldError> {
     let failing = || format!("send on {}", plan.name);
     let deadline = Instant::now() + time(plan.timeout, PATIENCE);
-    let mut left = match (&plan.text, plan.bytes) {
-        (Some(text), None) => text.len() as u64,
-        (None, Some(bytes)) => bytes,
-        _ => {
-            return Err(WorldError::new(
-                "`send` takes either `text` or `bytes`, and not both",
-            ));
-        }
-    };
-    let chunk = match &plan.text {
-        Some(text) => text.clone().into_bytes(),
-        None => vec![b'x'; 16 * 1024],
-    };
+    let (mut left, chunk) = plan
+        .payload()
+        .ok_or_else(|| WorldError::new("`send` takes either `text` or `bytes`, and not both"))?;
     let mut writer = socket;
     while left > 0 {
         let now = Instant::now();
