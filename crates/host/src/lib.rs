@@ -61,6 +61,7 @@ mod inquiry;
 mod ip;
 mod journey;
 mod link;
+pub mod namespace;
 mod netfilter;
 mod packet;
 mod qdisc;

@@ -52,6 +52,12 @@ pub enum LabError {
 #[error("{0}")]
 pub(crate) struct WorldError(pub(crate) String);
 
+impl From<transect_host::namespace::ChangeError> for WorldError {
+    fn from(error: transect_host::namespace::ChangeError) -> Self {
+        WorldError(error.to_string())
+    }
+}
+
 impl WorldError {
     pub(crate) fn new(text: impl Into<String>) -> Self {
         WorldError(text.into())

@@ -7,7 +7,6 @@
 mod agenda;
 mod client;
 mod command;
-mod configuration;
 mod file;
 mod http;
 mod inject;

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use transect_config::rules::RuleSet;
 use transect_config::{HostConfig, IpVersion, XdpMode};
+use transect_host::namespace::{
+    RouteChange, add_address, add_bridge, add_veth, change_route, new_host, set_neighbor,
+};
 use transect_host::{
     DeviceId, DeviceKind, DeviceSetup, Features, Host, HostSetup, XdpAction, XdpProgram, XdpRule,
 };
 use transect_path::Timestamp;
 
 use super::command;
-use super::configuration::{
-    RouteChange, add_address, add_bridge, add_veth, change_route, new_host, set_neighbor,
-};
 use super::network::{Limits, Network, NodeId};
 use super::socket::Sockets;
 use super::wire::{Wire, WireSeeds, WireSetup};

@@ -1,10 +1,11 @@
 //! Commands of scripts: settings, and the few programs that change what the host goes by.
 
 use transect_config::{IpVersion, Qdisc, read_routes};
+use transect_host::namespace;
 
 use super::super::WorldError;
 use super::ModelWorld;
-use super::setup::{NAME, address, routes_of};
+use super::setup::NAME;
 
 /// Settings that Linux has and that mean nothing to the model, for want of what they are about.
 const WITHOUT_MEANING: &[&str] = &[
@@ -117,8 +118,9 @@ impl ModelWorld {
                 let (ip, length) = prefix.split_once('/').ok_or_else(refused)?;
                 let ip: std::net::IpAddr = ip.parse().map_err(|_| refused())?;
                 let length = length.parse().map_err(|_| refused())?;
-                self.host
-                    .reconfigure(self.now, |config| address(config, 2, NAME, ip, length));
+                self.host.reconfigure(self.now, |config| {
+                    namespace::add_address(config, NAME, ip, length)
+                });
                 Ok(Vec::new())
             }
             _ => Err(refused()),
@@ -200,7 +202,7 @@ impl ModelWorld {
             )));
         }
         self.host.reconfigure(self.now, |config| {
-            let routes = routes_of(config, version);
+            let routes = namespace::routes_of(config, version);
             if verb != "add" {
                 routes.retain(|known| {
                     known.table != route.table || known.destination != route.destination

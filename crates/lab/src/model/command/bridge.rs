@@ -3,9 +3,9 @@
 use transect_config::BridgePortState;
 
 use crate::error::WorldError;
-use crate::model::configuration::change_link;
 use crate::model::network::NodeId;
 use crate::model::task::Clock;
+use transect_host::namespace::change_link;
 
 /// Carries out one command; `arguments` are those behind `bridge`.
 pub(super) fn run(clock: &Clock, node: NodeId, arguments: &[&str]) -> Result<(), WorldError> {

@@ -3,12 +3,12 @@
 use transect_config::{HostConfig, IpVersion};
 
 use crate::error::WorldError;
-use crate::model::configuration::{
+use crate::model::network::NodeId;
+use crate::model::task::Clock;
+use transect_host::namespace::{
     RouteChange, add_address, change_link, change_route, delete_neighbor, set_carrier,
     set_neighbor, set_up,
 };
-use crate::model::network::NodeId;
-use crate::model::task::Clock;
 
 /// Carries out one command; `arguments` are those behind `ip`.
 pub(super) fn run(clock: &Clock, node: NodeId, arguments: &[&str]) -> Result<(), WorldError> {
@@ -171,21 +171,18 @@ impl<'a> Change<'a> {
 
     fn make(self, config: &mut HostConfig) -> Result<(), WorldError> {
         match self {
-            Change::Route(version, change, spec) => change_route(config, version, change, &spec),
+            Change::Route(version, change, spec) => change_route(config, version, change, &spec)?,
             Change::Neighbor(address, device, mac) => {
                 let address = address
                     .parse()
                     .map_err(WorldError::doing(format!("\"{address}\" is no IP address")))?;
                 match mac {
-                    None => {
-                        delete_neighbor(config, address, device);
-                        Ok(())
-                    }
+                    None => delete_neighbor(config, address, device),
                     Some(mac) => {
                         let mac = mac
                             .parse()
                             .map_err(WorldError::doing(format!("\"{mac}\"")))?;
-                        set_neighbor(config, address, mac, device)
+                        set_neighbor(config, address, mac, device)?;
                     }
                 }
             }
@@ -195,9 +192,9 @@ impl<'a> Change<'a> {
                     return Err(WorldError(format!("there is no interface {device}")));
                 }
                 add_address(config, device, address, length);
-                Ok(())
             }
         }
+        Ok(())
     }
 }
 

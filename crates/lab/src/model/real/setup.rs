@@ -7,13 +7,13 @@ use transect_path::Timestamp;
 
 use super::{AttachKind, AttachPlan};
 use crate::error::WorldError;
-use crate::model::configuration::{
-    RouteChange, add_address, add_tun, add_veth, change_route, new_host,
-};
 use crate::model::network::Network;
 use crate::model::recorder::{Recorder, Recording};
 use crate::model::wire::{Wire, WireSetup};
 use crate::model::{HZ, UPTIME};
+use transect_host::namespace::{
+    RouteChange, add_address, add_tun, add_veth, change_route, new_host,
+};
 
 /// The smallest MTU that IPv4 works with (RFC 791).
 const SMALLEST_MTU: u32 = 68;

@@ -1,5 +1,5 @@
-//! A host's configuration as the kernel keeps it: what a new namespace has, and what each change brings along (an address
-//! makes routes, a route finds its device).
+//! A host's configuration as the kernel keeps it, for whoever makes a model host without a real one to copy: what a new network
+//! namespace has, and what each change of `ip` brings along (an address makes routes, a route finds its device).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,7 +10,10 @@ use transect_config::{
 use transect_packet::MacAddress;
 use transect_walk::routing::{RouteDecision, RouteQuery, route};
 
-use crate::error::WorldError;
+/// A change that the kernel would refuse. The text says which, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ChangeError(String);
 
 /// `lo` carries packets of 64 KiB.
 const LOOPBACK_MTU: u32 = 65536;
@@ -19,7 +22,7 @@ const METRIC_OF_ADDRESS: u32 = 256;
 const METRIC_OF_USER: u32 = 1024;
 
 /// A new namespace whose `lo` is up.
-pub(super) fn new_host() -> HostConfig {
+pub fn new_host() -> HostConfig {
     let mut config = HostConfig {
         links: Some(vec![loopback()]),
         addresses: Some(Vec::new()),
@@ -54,22 +57,25 @@ fn loopback() -> Link {
 }
 
 /// Adds an end of a veth pair that is up, with its link-local IPv6 address.
-pub(super) fn add_veth(config: &mut HostConfig, name: &str, mac: MacAddress, mtu: u32) {
+pub fn add_veth(config: &mut HostConfig, name: &str, mac: MacAddress, mtu: u32) {
     add_ethernet(config, name, "veth", mac, mtu);
 }
 
 /// Adds a bridge that is up, with its ports: its MAC address is the smallest of theirs (`br_stp_recalculate_bridge_id`), its MTU
 /// the smallest of theirs (`br_mtu_auto_adjust`).
-pub(super) fn add_bridge(
+///
+/// # Errors
+/// A port that is no device; no ports.
+pub fn add_bridge(
     config: &mut HostConfig,
     name: &str,
     ports: &[String],
-) -> Result<(), WorldError> {
+) -> Result<(), ChangeError> {
     let mut least: Option<([u8; 6], u32)> = None;
     for port in ports {
         let links = config.links.iter_mut().flatten();
         let link = links.into_iter().find(|link| link.name == *port);
-        let link = link.ok_or_else(|| WorldError(format!("there is no interface {port}")))?;
+        let link = link.ok_or_else(|| ChangeError(format!("there is no interface {port}")))?;
         link.master = Some(name.to_owned());
         link.bridge_port = Some(BridgePortState::Forwarding);
         let (mac, mtu) = (link.mac.unwrap_or_default(), link.mtu.unwrap_or(1500));
@@ -78,7 +84,7 @@ pub(super) fn add_bridge(
             Some((mac_before, mtu_before)) => (mac.min(mac_before), mtu.min(mtu_before)),
         });
     }
-    let (mac, mtu) = least.ok_or_else(|| WorldError(format!("the bridge {name} has no ports")))?;
+    let (mac, mtu) = least.ok_or_else(|| ChangeError(format!("the bridge {name} has no ports")))?;
     add_ethernet(config, name, "bridge", MacAddress(mac), mtu);
     Ok(())
 }
@@ -114,8 +120,7 @@ fn add_ethernet(config: &mut HostConfig, name: &str, kind: &str, mac: MacAddress
 }
 
 /// Adds a TUN device that is up. The kernel gives it a link-local address of its own making, which this leaves out.
-#[cfg(feature = "live")]
-pub(super) fn add_tun(config: &mut HostConfig, name: &str, mtu: u32) {
+pub fn add_tun(config: &mut HostConfig, name: &str, mtu: u32) {
     let links = config.links.get_or_insert_default();
     let index = u32::try_from(links.len()).unwrap_or(u32::MAX);
     links.push(Link {
@@ -166,7 +171,7 @@ fn link_local(mac: MacAddress) -> IpAddr {
 }
 
 /// Adds an address, with the routes that the kernel makes for it (`fib_add_ifaddr`, `addrconf_prefix_route`).
-pub(super) fn add_address(config: &mut HostConfig, device: &str, local: IpAddr, length: u8) {
+pub fn add_address(config: &mut HostConfig, device: &str, local: IpAddr, length: u8) {
     let version = IpVersion::of(local);
     let link_local = matches!(local, IpAddr::V6(address) if address.is_unicast_link_local());
     let scope = match (local.is_loopback(), link_local) {
@@ -270,7 +275,8 @@ fn kernel_route(config: &mut HostConfig, version: IpVersion, text: &str) {
     }
 }
 
-fn routes_of(config: &mut HostConfig, version: IpVersion) -> &mut Vec<Route> {
+/// The routes of one family, for changing them.
+pub fn routes_of(config: &mut HostConfig, version: IpVersion) -> &mut Vec<Route> {
     match version {
         IpVersion::V4 => config.routes4.get_or_insert_default(),
         IpVersion::V6 => config.routes6.get_or_insert_default(),
@@ -279,7 +285,7 @@ fn routes_of(config: &mut HostConfig, version: IpVersion) -> &mut Vec<Route> {
 
 /// What to do with a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RouteChange {
+pub enum RouteChange {
     /// A second one to the same destination is refused.
     Add,
     /// Takes the place of one to the same destination.
@@ -289,12 +295,15 @@ pub(super) enum RouteChange {
 }
 
 /// Carries out `ip route add|replace|del SPEC`.
-pub(super) fn change_route(
+///
+/// # Errors
+/// What is no route, is there already, is not there, or has a gateway that no device leads to.
+pub fn change_route(
     config: &mut HostConfig,
     version: IpVersion,
     change: RouteChange,
     spec: &str,
-) -> Result<(), WorldError> {
+) -> Result<(), ChangeError> {
     let mut route = parse_route(version, spec)?;
     let version = route.version();
     if change != RouteChange::Delete {
@@ -315,11 +324,11 @@ pub(super) fn change_route(
             let index = routes
                 .iter()
                 .position(fits)
-                .ok_or_else(|| WorldError(format!("route del {spec}: there is no such route")))?;
+                .ok_or_else(|| ChangeError(format!("route del {spec}: there is no such route")))?;
             routes.remove(index);
         }
         RouteChange::Add if routes.iter().any(alike) => {
-            return Err(WorldError(format!("route add {spec}: File exists")));
+            return Err(ChangeError(format!("route add {spec}: File exists")));
         }
         RouteChange::Add => routes.push(route),
         RouteChange::Replace => {
@@ -330,20 +339,20 @@ pub(super) fn change_route(
     Ok(())
 }
 
-fn parse_route(version: IpVersion, spec: &str) -> Result<Route, WorldError> {
+fn parse_route(version: IpVersion, spec: &str) -> Result<Route, ChangeError> {
     let parsed = read_routes(spec, Some(version));
     let mut routes = parsed.value.into_iter();
     match (routes.next(), routes.next(), parsed.problems.is_empty()) {
         (Some(route), None, true) => Ok(route),
-        _ => Err(WorldError(format!("\"{spec}\" is no route"))),
+        _ => Err(ChangeError(format!("\"{spec}\" is no route"))),
     }
 }
 
 /// Adds what the kernel and `ip` add: the device behind the gateway, the default metric.
-fn complete(config: &HostConfig, version: IpVersion, route: &mut Route) -> Result<(), WorldError> {
+fn complete(config: &HostConfig, version: IpVersion, route: &mut Route) -> Result<(), ChangeError> {
     if let (None, Some(gateway)) = (&route.device, route.gateway) {
         let device = device_towards(config, gateway).ok_or_else(|| {
-            WorldError(format!(
+            ChangeError(format!(
                 "route {}: the gateway {gateway} is not reachable",
                 route.text
             ))
@@ -409,7 +418,7 @@ fn device_towards(config: &HostConfig, gateway: IpAddr) -> Option<String> {
 }
 
 /// Sets a device up or down. Down, the routes by it go (`fib_sync_down_dev`), those of its own addresses aside.
-pub(super) fn set_up(config: &mut HostConfig, device: &str, up: bool) {
+pub fn set_up(config: &mut HostConfig, device: &str, up: bool) {
     change_link(config, device, |link| {
         let flags = ["UP", "LOWER_UP"];
         link.flags.retain(|flag| !flags.contains(&flag.as_str()));
@@ -434,7 +443,7 @@ pub(super) fn set_up(config: &mut HostConfig, device: &str, up: bool) {
 }
 
 /// Whether the other end of a device's link is there (`netif_carrier_on`, `_off`).
-pub(super) fn set_carrier(config: &mut HostConfig, device: &str, carrier: bool) {
+pub fn set_carrier(config: &mut HostConfig, device: &str, carrier: bool) {
     change_link(config, device, |link| {
         link.flags
             .retain(|flag| flag != "LOWER_UP" && flag != "NO-CARRIER");
@@ -460,7 +469,7 @@ pub(super) fn set_carrier(config: &mut HostConfig, device: &str, carrier: bool) 
 }
 
 /// Changes a device's entry, if there is one.
-pub(super) fn change_link(config: &mut HostConfig, device: &str, change: impl FnOnce(&mut Link)) {
+pub fn change_link(config: &mut HostConfig, device: &str, change: impl FnOnce(&mut Link)) {
     let mut links = config.links.iter_mut().flatten();
     if let Some(link) = links.find(|link| link.name == device) {
         change(link);
@@ -468,14 +477,17 @@ pub(super) fn change_link(config: &mut HostConfig, device: &str, change: impl Fn
 }
 
 /// `ip neighbor replace ADDRESS lladdr MAC dev DEVICE nud permanent`.
-pub(super) fn set_neighbor(
+///
+/// # Errors
+/// There is no such device.
+pub fn set_neighbor(
     config: &mut HostConfig,
     address: IpAddr,
     mac: MacAddress,
     device: &str,
-) -> Result<(), WorldError> {
+) -> Result<(), ChangeError> {
     if config.link(device).is_none() {
-        return Err(WorldError(format!("there is no interface {device}")));
+        return Err(ChangeError(format!("there is no interface {device}")));
     }
     delete_neighbor(config, address, device);
     config.neighbors.get_or_insert_default().push(Neighbor {
@@ -491,7 +503,7 @@ pub(super) fn set_neighbor(
 }
 
 /// Takes an entry away.
-pub(super) fn delete_neighbor(config: &mut HostConfig, address: IpAddr, device: &str) {
+pub fn delete_neighbor(config: &mut HostConfig, address: IpAddr, device: &str) {
     config
         .neighbors
         .get_or_insert_default()
