@@ -290,7 +290,8 @@ impl Connection {
         }
         self.sender.probes_out = self.sender.probes_out.saturating_add(1);
         let ticks = if result == Err(Errno::Enobufs) {
-            Self::clock(stack).jiffies_of(RESOURCE_PROBE)
+            let ticks = Self::clock(stack).jiffies_of(RESOURCE_PROBE);
+            self.within_user_timeout(stack, ticks)
         } else {
             if u32::from(self.sender.backoff) < stack.settings.tcp.retries2 {
                 self.sender.backoff = self.sender.backoff.saturating_add(1);
@@ -301,7 +302,7 @@ impl Connection {
             .reset_timer(&Context::of(stack), Pending::ZeroWindowProbe, ticks);
     }
 
-    /// Ticks to the next window probe (`tcp_probe0_when`, `tcp_clamp_probe0_to_user_timeout`).
+    /// Ticks to the next window probe (`tcp_probe0_when`).
     fn probe_interval(&self, stack: &Stack) -> u64 {
         let clock = Self::clock(stack);
         let settings = &stack.settings.tcp;
@@ -311,6 +312,12 @@ impl Connection {
         let doublings = u32::from(self.sender.backoff).min(most_doublings);
         let base = self.sender.rtt.rto.max(rto_min);
         let interval = base.checked_shl(doublings).unwrap_or(u64::MAX).min(rto_max);
+        self.within_user_timeout(stack, interval)
+    }
+
+    /// No later than TCP_USER_TIMEOUT ends, counted from the first probe (`tcp_clamp_probe0_to_user_timeout`).
+    fn within_user_timeout(&self, stack: &Stack, interval: u64) -> u64 {
+        let clock = Self::clock(stack);
         let user = u64::from(self.options.user_timeout);
         if user == 0 || self.sender.probes_stamp == 0 {
             return interval;
