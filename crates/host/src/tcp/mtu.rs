@@ -121,7 +121,8 @@ impl Connection {
 
     /// The segment size now: the route may have changed, and SACK blocks take room (`tcp_current_mss`).
     pub(super) fn current_mss(&mut self, stack: &mut Stack) -> u32 {
-        if let Ok(route) = self.route(stack)
+        // The route as it was when the last segment went: a new one is looked for when the next one goes (`__sk_dst_get`).
+        if let Some(route) = self.route
             && route.mtu != self.path_mtu.cookie
         {
             self.sync_mss(&stack.settings.tcp, route.mtu);
