@@ -31,6 +31,8 @@ pub struct Readiness {
 pub struct QueuedBytes {
     /// SIOCINQ: received and not read.
     pub unread: u32,
+    /// TCP_CM_INQ: the same, whatever is urgent, and one more behind the peer's FIN (`tcp_inq_hint`).
+    pub hint: u32,
     /// SIOCOUTQ: written and not acknowledged.
     pub unacknowledged: u32,
     /// SIOCOUTQNSD: written and not sent.
@@ -57,6 +59,9 @@ pub enum OptionName {
     /// `IP_MTU`, `IPV6_MTU`: what the route to the peer takes.
     Mtu,
     ReceiveErrors,
+    Timestamping,
+    LocalPortRange,
+    BindAddressNoPort,
     ReceiveLowWatermark,
     UrgentInline,
     NoDelay,

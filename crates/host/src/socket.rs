@@ -149,6 +149,12 @@ pub enum SocketOption {
     MtuDiscover(u8),
     /// `IP_RECVERR`, `IPV6_RECVERR`: what ICMP tells is an error at once, for unconnected sockets, too.
     ReceiveErrors(bool),
+    /// `IP_LOCAL_PORT_RANGE`: ports that are chosen lie between these, as far as they lie in the host's range; 0: no such limit.
+    LocalPortRange(u16, u16),
+    /// `IP_BIND_ADDRESS_NO_PORT`: bind(2) to port 0 leaves the port to connect(2).
+    BindAddressNoPort(bool),
+    /// `SO_TIMESTAMPING`: `SOF_TIMESTAMPING_*`, of those that ask for times of transmissions by TCP.
+    Timestamping(u32),
     /// `SO_RCVLOWAT` in bytes: how much must be there for the socket to be readable.
     ReceiveLowWatermark(u32),
     /// `SO_OOBINLINE`: urgent data stays in the stream.

@@ -26,6 +26,7 @@ mod passive;
 mod reset;
 mod secrets;
 mod socket_options;
+mod stamping;
 mod table;
 mod time_wait;
 mod timers;

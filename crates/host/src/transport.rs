@@ -22,6 +22,7 @@ use transect_config::IpVersion;
 use transect_packet::protocol;
 
 use crate::device::DeviceId;
+use crate::error_queue::ErrorQueue;
 use crate::packet::{LINK_HEADER, Packet};
 use crate::socket::{Errno, Event, SocketAddress, SocketId, SocketKind, SocketOption};
 use crate::stack::Stack;
@@ -67,6 +68,7 @@ struct Socket {
     drops: u64,
     queue: VecDeque<Datagram>,
     error: Option<Errno>,
+    error_queue: ErrorQueue,
     /// `IP_RECVERR`
     receive_errors: bool,
     /// `SO_ATTACH_FILTER`: whether it accepts.
@@ -117,6 +119,7 @@ impl Socket {
             drops: 0,
             queue: VecDeque::new(),
             error: None,
+            error_queue: ErrorQueue::default(),
             receive_errors: false,
             filter: None,
             reuse: false,

@@ -32,8 +32,8 @@ use files::Files;
 const COST: Duration = Duration::from_micros(10);
 /// When a script begins, in the host's own time.
 const BEGINNING: Duration = Duration::from_secs(1_700_000_000);
-/// How long the host is up by then. It is no whole number of ticks: on a real host scripts begin anywhere between two of them.
-const UPTIME: Duration = Duration::from_micros(3_000_001_700);
+/// How long the host is up by then. On a real host scripts begin anywhere between two ticks: here in the middle.
+const UPTIME: Duration = Duration::from_micros(3_000_002_000);
 /// Deadlines of the host in one wait, before it is given up: a wait is a few minutes, a tick 4 ms.
 const MOST_STEPS: u32 = 10_000_000;
 

@@ -10,6 +10,7 @@ use super::fast_open::Begun;
 use super::incoming::Incoming;
 use super::input::Verdict;
 use super::mtu::TIMESTAMPS;
+use super::output::GSO;
 use super::segment::Segment;
 use super::sender::{Ack, Pending};
 use crate::counters::{TcpCounter, TcpExtCounter};
@@ -73,8 +74,6 @@ impl Connection {
             self.ecn.ok = true;
         }
         let mut segment = Segment::control(self.iss, flags);
-        self.limited
-            .start(stack.tick(), super::limited::Limit::Busy);
         let mut taken = 0;
         let mut with = None;
         if let Some((bytes, flags)) = data {
@@ -235,8 +234,10 @@ impl Connection {
         }
         let cookie = self.path_mtu.cookie;
         self.sync_mss(&stack.settings.tcp, cookie);
-        self.limited
-            .end(stack.tick(), super::limited::Limit::Busy, false);
+        if self.sender.queue.packets_out == 0 && self.send_buffer.head().is_none() {
+            self.limited
+                .end(stack.tick(), super::limited::Limit::Busy, false);
+        }
         self.establish(stack);
         if self.options.keep_alive {
             self.start_keepalive(stack);
@@ -275,7 +276,7 @@ impl Connection {
         }
         self.sender.establish(&mut Context::of(stack));
         self.recall_metrics(stack);
-        self.sender.gso_max_size = self.gso(stack).size;
+        self.sender.gso_max_size = GSO.size;
         self.expand_send_buffer(stack.settings.tcp.wmem[2]);
         self.sender.lsndtime = clock.jiffies();
         self.fast_path = self.snd_wscale == 0;

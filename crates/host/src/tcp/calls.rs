@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use transect_config::{IpVersion, SocketState};
 
 use super::clock::Context;
+use super::connection::Connection;
 use super::fast_open::{EVERY_LISTENER, Queue, SERVER};
 use super::socket_options::SocketOptions;
 use super::table::{Entry, Holder, unmapped, unspecified};
@@ -59,9 +60,14 @@ impl Tcp {
         if !host.is_unspecified() && !nonlocal && !stack.is_local(host) {
             return Err(Errno::Eaddrnotavail);
         }
+        if address.port == 0 && idle.options.bind_address_no_port {
+            idle.local = SocketAddress::new(host, 0);
+            return Ok(());
+        }
         let wanted = holder(id, host, &idle.options);
         let port = if address.port == 0 {
-            table.open_port(&stack.settings, &mut stack.random, &wanted)?
+            let range = idle.options.port_range;
+            table.open_port(&stack.settings, &mut stack.random, range, &wanted)?
         } else if table.is_free(address.port, &wanted) {
             address.port
         } else {
@@ -175,21 +181,44 @@ impl Tcp {
             self.settle(stack, id);
             return Ok(copied);
         }
-        if connection.fin_received || buffer.is_empty() {
+        if buffer.is_empty() {
             return Ok(0);
         }
-        if let Some(error) = connection.error.take() {
-            return Err(error);
+        let nothing = connection.nothing_to_read();
+        if nothing == Err(Errno::Eagain) {
+            connection.clean_up_receive(stack, 0);
+            self.settle(stack, id);
         }
-        if connection.shut_read {
-            return Ok(0);
+        nothing
+    }
+
+    /// `splice(2)` from a socket (`tcp_splice_read`): stops at urgent data, and then finds nothing.
+    pub(crate) fn splice(
+        &mut self,
+        stack: &mut Stack,
+        id: SocketId,
+        buffer: &mut [u8],
+        waits: bool,
+    ) -> Result<usize, Errno> {
+        let connection = self.connection_mut(id)?;
+        let most = match connection.before_mark() {
+            Some(ahead) => ahead,
+            None if connection.is_at_mark() => 0,
+            None => usize::MAX,
+        };
+        let most = buffer.len().min(most);
+        let room = buffer.get_mut(..most).unwrap_or_default();
+        let copied = connection.receive.read(&mut Context::of(stack), room);
+        if copied > 0 {
+            connection.clean_up_receive(stack, copied);
+            self.settle(stack, id);
+            return Ok(copied);
         }
-        if connection.state == SocketState::Unconnected {
-            return Err(Errno::Enotconn);
+        match connection.nothing_to_read() {
+            // Nothing more will come of waiting.
+            Err(Errno::Eagain) if waits && connection.receive.readable() > 0 => Ok(0),
+            nothing => nothing,
         }
-        connection.clean_up_receive(stack, 0);
-        self.settle(stack, id);
-        Err(Errno::Eagain)
     }
 
     /// `write(2)`: how many bytes found room. EAGAIN where none did.
@@ -257,6 +286,21 @@ impl Tcp {
     }
 }
 
+impl Connection {
+    /// What a read says that found nothing: 0 at the end, the error, or EAGAIN (`tcp_recvmsg_locked`).
+    fn nothing_to_read(&mut self) -> Result<usize, Errno> {
+        if self.fin_received {
+            return Ok(0);
+        }
+        match self.error.take() {
+            Some(error) => Err(error),
+            None if self.shut_read => Ok(0),
+            None if self.state == SocketState::Unconnected => Err(Errno::Enotconn),
+            None => Err(Errno::Eagain),
+        }
+    }
+}
+
 /// An address as a socket of a family takes it: IPv4 inside of IPv6 becomes IPv4.
 fn bound_address(version: IpVersion, address: IpAddr) -> Result<IpAddr, Errno> {
     match (version, address) {
@@ -315,6 +359,24 @@ impl Host {
     ) -> Result<usize, Errno> {
         self.begin(now);
         let result = self.tcp.read(&mut self.stack, id, buffer);
+        self.run();
+        result
+    }
+
+    /// `splice(2)` from a TCP socket; `waits`: it would sleep where there is nothing. It stops at urgent data, which it neither
+    /// takes nor steps over.
+    ///
+    /// # Errors
+    /// Those of [`Host::read`].
+    pub fn splice(
+        &mut self,
+        now: Timestamp,
+        id: SocketId,
+        buffer: &mut [u8],
+        waits: bool,
+    ) -> Result<usize, Errno> {
+        self.begin(now);
+        let result = self.tcp.splice(&mut self.stack, id, buffer, waits);
         self.run();
         result
     }

@@ -19,8 +19,10 @@ use super::receive_buffer::ReceiveBuffer;
 use super::send_buffer::SendBuffer;
 use super::sender::Sender;
 use super::socket_options::SocketOptions;
+use super::stamping::Stamping;
 use super::urgent::Urgent;
 use crate::counters::{TcpCounter, TcpExtCounter};
+use crate::error_queue::ErrorQueue;
 use crate::ip::{Route, RouteKey, version_of};
 use crate::settings::TcpSettings;
 use crate::socket::{Errno, Event, SocketAddress, SocketId};
@@ -91,6 +93,10 @@ pub(crate) struct Connection {
     pub(super) error: Option<Errno>,
     /// `sk_err_soft`: what ICMP said, told only when time runs out.
     pub(super) soft_error: Option<Errno>,
+    /// `sk_error_queue`
+    pub(super) error_queue: ErrorQueue,
+    /// Times of transmissions that a program asked for.
+    pub(super) stamping: Option<Box<Stamping>>,
     /// `RCV_SHUTDOWN`.
     pub(super) shut_read: bool,
     /// `SEND_SHUTDOWN`.
@@ -197,6 +203,8 @@ impl Connection {
             fate: Fate::Stays,
             error: None,
             soft_error: None,
+            error_queue: ErrorQueue::default(),
+            stamping: None,
             shut_read: false,
             shut_write: false,
             orphan: false,

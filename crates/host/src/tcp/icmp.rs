@@ -12,6 +12,7 @@ use super::table::{Ends, Entry};
 use super::{Socket, Tcp};
 use crate::counters::{Icmp6Counter, IcmpCounter, TcpExtCounter};
 use crate::device::DeviceId;
+use crate::error_queue::{ErrorOrigin, QueuedError};
 use crate::ip::bytes::{u16_at, u32_at};
 use crate::socket::{Errno, Event, SocketAddress};
 use crate::stack::Stack;
@@ -23,6 +24,8 @@ pub(crate) struct IcmpError<'a> {
     pub(crate) source: IpAddr,
     /// The quoted packet's destination. Its family tells ICMP from ICMPv6.
     pub(crate) destination: IpAddr,
+    /// Who sent the message.
+    pub(crate) offender: IpAddr,
     /// The quoted packet from its transport header on: at least 8 bytes.
     pub(crate) transport: &'a [u8],
     /// ICMP's type.
@@ -39,6 +42,26 @@ impl IcmpError<'_> {
     /// Which ICMP it is.
     pub(crate) fn version(&self) -> transect_config::IpVersion {
         crate::ip::version_of(self.destination)
+    }
+
+    /// The message as an error queue keeps it, with what is quoted from an offset of the transport header on (`ip_icmp_error`,
+    /// `ipv6_icmp_error`).
+    pub(crate) fn queued(&self, errno: Errno, port: u16, from: usize) -> QueuedError {
+        let origin = match self.destination {
+            IpAddr::V4(_) => ErrorOrigin::Icmp,
+            IpAddr::V6(_) => ErrorOrigin::Icmp6,
+        };
+        QueuedError {
+            errno: Some(errno),
+            origin,
+            kind: (self.kind, self.code),
+            info: self.mtu,
+            data: 0,
+            time: None,
+            destination: Some(SocketAddress::new(self.destination, port)),
+            offender: Some(SocketAddress::new(self.offender, 0)),
+            payload: self.transport.get(from..).unwrap_or_default().to_vec(),
+        }
     }
 }
 
@@ -115,7 +138,7 @@ impl Tcp {
             }
             Some(Entry::Connection(id)) => {
                 if let Some(Socket::Connection(connection)) = self.sockets.get_mut(&id) {
-                    connection.handle_icmp(stack, seq, said(error), self.orphans);
+                    connection.handle_icmp(stack, seq, error, self.orphans);
                 }
                 self.settle(stack, id);
             }
@@ -154,7 +177,14 @@ impl Tcp {
 }
 
 impl Connection {
-    fn handle_icmp(&mut self, stack: &mut Stack, seq: SequenceNumber, said: Said, orphans: usize) {
+    fn handle_icmp(
+        &mut self,
+        stack: &mut Stack,
+        seq: SequenceNumber,
+        error: &IcmpError<'_>,
+        orphans: usize,
+    ) {
+        let said = said(error);
         if self.state == SocketState::Unconnected {
             return;
         }
@@ -186,6 +216,13 @@ impl Connection {
                 // A child that a program has is treated as established.
                 let opening = matches!(self.state, SocketState::SynSent | SocketState::SynRecv)
                     && !(fast && accepted);
+                // Over IPv4 whether it was asked for or not.
+                if opening
+                    && !self.orphan
+                    && (self.peer.address.is_ipv4() || self.options.receive_errors)
+                {
+                    self.queue_error(stack, error.queued(errno, self.peer.port, 0));
+                }
                 if opening && !held {
                     self.done_with_error(stack, errno);
                 } else if self.options.receive_errors && !held {
@@ -194,11 +231,6 @@ impl Connection {
                 } else {
                     // Told only when time runs out: a route may come back.
                     self.soft_error = Some(errno);
-                    if opening && !self.orphan && self.peer.address.is_ipv4() {
-                        // Who polls learns of it at once, from the error queue (`ip_icmp_error`; `ipv6_icmp_error` puts nothing
-                        // there unless it was asked to).
-                        stack.events.push_back(Event::Failed(self.id));
-                    }
                 }
             }
         }
@@ -251,6 +283,7 @@ mod tests {
             said(&IcmpError {
                 source: address,
                 destination: address,
+                offender: address,
                 kind,
                 code,
                 mtu: 1400,

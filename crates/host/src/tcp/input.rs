@@ -254,6 +254,7 @@ impl Connection {
             let una = self.sender.snd_una;
             self.send_buffer.release(una, outcome.freed);
             self.urgent.acknowledged(una);
+            self.stamp_acknowledged(stack);
             let busy = self.sender.queue.packets_out > 0 || self.send_buffer.head().is_some();
             if !busy {
                 self.limited

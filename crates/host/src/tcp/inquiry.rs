@@ -6,6 +6,7 @@ use super::connection::{Connection, MSS_DEFAULT};
 use super::socket_options::{SocketOptions, retransmissions_to_seconds};
 use super::table::unspecified;
 use super::{Idle, Socket, Tcp};
+use crate::error_queue::QueuedError;
 use crate::inquiry::{OptionName, OptionValue, QueuedBytes, Readiness, SendFlags};
 use crate::socket::{Errno, SocketAddress, SocketId};
 use crate::stack::Stack;
@@ -27,6 +28,14 @@ impl Tcp {
             },
             Socket::Connection(connection) => connection.readiness(stack),
         })
+    }
+
+    /// The next message of the error queue.
+    pub(crate) fn take_queued_error(&mut self, id: SocketId) -> Option<QueuedError> {
+        match self.sockets.get_mut(&id)? {
+            Socket::Connection(connection) => connection.error_queue.take(&mut connection.error),
+            _ => None,
+        }
     }
 
     /// `tcp_ioctl`.
@@ -54,6 +63,9 @@ impl Tcp {
         };
         Ok(QueuedBytes {
             unread: u32::try_from(unread).unwrap_or(u32::MAX),
+            hint: u32::try_from(receive.readable())
+                .unwrap_or(u32::MAX)
+                .saturating_add(connection.fin_received.into()),
             at_mark: connection.is_at_mark(),
             unacknowledged: ahead(written, sender.snd_una),
             unsent: ahead(written, sender.snd_nxt),
@@ -225,6 +237,12 @@ fn kept(options: &SocketOptions, stack: &Stack, name: OptionName) -> OptionValue
         OptionName::MinTtl => u32::from(options.min_ttl).into(),
         OptionName::MtuDiscover => u32::from(options.mtu_discover).into(),
         OptionName::ReceiveErrors => options.receive_errors.into(),
+        OptionName::LocalPortRange => {
+            let (low, high) = options.port_range;
+            (u32::from(low) | u32::from(high) << 16).into()
+        }
+        OptionName::BindAddressNoPort => options.bind_address_no_port.into(),
+        OptionName::Timestamping => options.timestamping.into(),
         OptionName::ReceiveLowWatermark => options.receive_low_watermark.into(),
         OptionName::UrgentInline => options.urgent_inline.into(),
         OptionName::NoDelay => options.no_delay.into(),
@@ -292,7 +310,7 @@ impl Connection {
             writable: false,
             read_ended: ended,
             hung_up: self.shut_write && ended || self.state == SocketState::Unconnected,
-            failed: self.error.is_some(),
+            failed: self.error.is_some() || !self.error_queue.is_empty(),
         };
         let opening = matches!(self.state, SocketState::SynSent | SocketState::SynRecv);
         if opening && !self.is_passive_fast_open() {

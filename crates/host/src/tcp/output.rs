@@ -19,11 +19,6 @@ use crate::stack::Stack;
 pub(super) const PROTOCOL: u8 = 6;
 /// ECN-capable transport, ECT(0) (RFC 3168).
 const ECT_0: u8 = 2;
-/// What a super-packet holds at most, less the room for headers (`sk_gso_max_size`).
-const GSO_MAX_SIZE: u32 = 65_536 - 321;
-/// `GSO_MAX_SEGS`.
-const GSO_MAX_SEGMENTS: u32 = 65_535;
-
 /// The fixed part of a header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Header {
@@ -65,32 +60,21 @@ impl Header {
     }
 }
 
-/// How much one packet may hold (`sk_gso_max_size`, `sk_gso_max_segs`).
+/// How much one packet may hold.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gso {
     pub(super) size: u32,
     pub(super) segments: u32,
 }
 
-impl Connection {
-    /// What the route's device takes (`sk_setup_caps`).
-    pub(super) fn gso(&self, stack: &Stack) -> Gso {
-        let gso = self
-            .route
-            .is_some_and(|route| stack.device_features(route.device).gso);
-        if gso {
-            Gso {
-                size: GSO_MAX_SIZE,
-                segments: GSO_MAX_SEGMENTS,
-            }
-        } else {
-            Gso {
-                size: 0,
-                segments: 1,
-            }
-        }
-    }
+/// TCP makes large packets whatever the device takes: what it does not segment is segmented before it (`sk_setup_caps`). They hold
+/// 64 KiB less the room for headers (`sk_gso_max_size`), and `GSO_MAX_SEGS`.
+pub(super) const GSO: Gso = Gso {
+    size: 65_536 - 321,
+    segments: 65_535,
+};
 
+impl Connection {
     /// The SACK blocks that the next segment has room for (`tcp_established_options`).
     pub(super) fn sack_blocks(&self) -> ([SackBlock; 4], usize) {
         if !self.sender.sack {
@@ -207,6 +191,7 @@ impl Connection {
         header.partial_checksum(bytes, length + payload);
         self.count_transmission(stack, segment, flags);
         let result = self.hand_down(stack, segment, (bytes, tos), &route);
+        self.stamp_transmission(stack, segment, result);
         if result == Err(Errno::Enobufs) {
             // NET_XMIT_DROP: the local queue is congested.
             self.sender.enter_cwr(&mut Context::of(stack));

@@ -40,6 +40,8 @@ pub(crate) struct SocketOptions {
     pub(super) mtu_discover: u8,
     /// IP_RECVERR.
     pub(super) receive_errors: bool,
+    /// SO_TIMESTAMPING (`sk_tsflags`).
+    pub(super) timestamping: u32,
     /// SO_RCVLOWAT in bytes; at least 1 where it is looked at.
     pub(super) receive_low_watermark: u32,
     /// SO_OOBINLINE.
@@ -74,6 +76,10 @@ pub(crate) struct SocketOptions {
     pub(super) fast_open: Option<Box<FastOpenOptions>>,
     /// IPV6_V6ONLY.
     pub(super) v6_only: bool,
+    /// IP_LOCAL_PORT_RANGE: the least and the largest; 0: no such limit.
+    pub(super) port_range: (u16, u16),
+    /// IP_BIND_ADDRESS_NO_PORT: bind(2) to port 0 leaves the port to connect(2).
+    pub(super) bind_address_no_port: bool,
     /// The port was chosen by bind(2) (`SOCK_BINDPORT_LOCK`).
     pub(super) port_locked: bool,
 }
@@ -108,6 +114,7 @@ impl Default for SocketOptions {
             min_ttl: 0,
             mtu_discover: 1,
             receive_errors: false,
+            timestamping: 0,
             receive_low_watermark: 1,
             urgent_inline: false,
             no_delay: false,
@@ -125,6 +132,8 @@ impl Default for SocketOptions {
             notsent_lowat: None,
             fast_open: None,
             v6_only: false,
+            port_range: (0, 0),
+            bind_address_no_port: false,
             port_locked: false,
         }
     }

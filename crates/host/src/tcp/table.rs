@@ -217,9 +217,10 @@ impl Table {
         &self,
         settings: &Settings,
         random: &mut fastrand::Rng,
+        range: (u16, u16),
         wanted: &Holder,
     ) -> Result<u16, Errno> {
-        let (low, count) = port_range(settings);
+        let (low, count) = own_port_range(settings, range);
         let start = random.u32(..count) | 1;
         for parity in [0, 1] {
             let start = start.wrapping_sub(parity);
@@ -244,10 +245,11 @@ impl Table {
         settings: &Settings,
         secrets: &Secrets,
         random: &mut fastrand::Rng,
+        range: (u16, u16),
         (local, peer): (IpAddr, SocketAddress),
         may_take: impl Fn(u64) -> bool,
     ) -> Result<(u16, Option<u64>), Errno> {
-        let (low, count) = port_range(settings);
+        let (low, count) = own_port_range(settings, range);
         let hash = secrets.port_offset(local, peer);
         let bucket = hash as u8;
         let perturb = *self.perturb.entry(bucket).or_insert_with(|| random.u32(..));
@@ -311,6 +313,18 @@ fn port_range(settings: &Settings) -> (u32, u32) {
         .filter_map(|word| word.parse::<u16>().ok());
     let low = u32::from(numbers.next().unwrap_or(32_768));
     let high = u32::from(numbers.next().unwrap_or(60_999));
+    (low, high.saturating_sub(low) + 1)
+}
+
+/// … narrowed by IP_LOCAL_PORT_RANGE, as far as its ends lie within (`inet_sk_get_local_port_range`).
+fn own_port_range(settings: &Settings, (own_low, own_high): (u16, u16)) -> (u32, u32) {
+    let (low, count) = port_range(settings);
+    let high = low + count - 1;
+    let within = |port: u16, other: u32| match u32::from(port) {
+        port if (low..=high).contains(&port) => port,
+        _ => other,
+    };
+    let (low, high) = (within(own_low, low), within(own_high, high));
     (low, high.saturating_sub(low) + 1)
 }
 
@@ -423,7 +437,14 @@ mod tests {
         let mut seen = Vec::new();
         for id in 0..4 {
             let (port, taken) = table
-                .connect_port(&settings, &secrets, &mut random, (ONE, peer), |_| false)
+                .connect_port(
+                    &settings,
+                    &secrets,
+                    &mut random,
+                    (0, 0),
+                    (ONE, peer),
+                    |_| false,
+                )
                 .unwrap();
             assert_eq!(taken, None);
             let ends = Ends {
@@ -436,13 +457,27 @@ mod tests {
         assert!(seen[..2].iter().all(|port| port % 2 == 0), "{seen:?}");
         seen.sort_unstable();
         assert_eq!(seen, [40_000, 40_001, 40_002, 40_003]);
-        let full = table.connect_port(&settings, &secrets, &mut random, (ONE, peer), |_| false);
+        let full = table.connect_port(
+            &settings,
+            &secrets,
+            &mut random,
+            (0, 0),
+            (ONE, peer),
+            |_| false,
+        );
         assert_eq!(full, Err(Errno::Eaddrnotavail));
         // Another destination has ports of its own.
         let other = SocketAddress::new(TWO, 81);
         assert!(
             table
-                .connect_port(&settings, &secrets, &mut random, (ONE, other), |_| false)
+                .connect_port(
+                    &settings,
+                    &secrets,
+                    &mut random,
+                    (0, 0),
+                    (ONE, other),
+                    |_| false
+                )
                 .is_ok()
         );
     }

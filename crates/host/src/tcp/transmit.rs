@@ -9,6 +9,7 @@ use super::clock::Context;
 use super::connection::Connection;
 use super::limited::Limit;
 use super::mtu::Probing;
+use super::output::GSO;
 use super::segment::{OVERHEAD, Segment};
 use super::send_buffer::Appended;
 use super::sender::Pending;
@@ -77,12 +78,14 @@ impl Connection {
         self.sender
             .check_application_limited(unsent, self.below > 0);
         let mut rest = bytes;
+        // The call goes on when there is room.
+        let mut waits = false;
         let mut mss = self.current_mss(stack);
         while !rest.is_empty() {
             // Urgent data goes in segments of its own (`tcp_xmit_size_goal` with `large_allowed` 0).
             let goal = match flags.urgent {
                 true => mss,
-                false => self.size_goal(stack, mss),
+                false => self.size_goal(mss),
             };
             let watermark = self.watermark(stack);
             let room = self.send_buffer.has_room(self.sender.snd_nxt, watermark);
@@ -108,6 +111,7 @@ impl Connection {
                 }
                 Appended::NoSpace => {
                     self.no_space = true;
+                    waits = flags.waits;
                     // What there is goes, whatever is to follow.
                     if rest.len() < bytes.len() {
                         self.push(stack, mss, Nagle::Off, SendFlags::default());
@@ -118,6 +122,9 @@ impl Connection {
             mss = self.current_mss(stack);
         }
         if rest.len() < bytes.len() {
+            if !waits {
+                self.stamp_written();
+            }
             let nagle = self.nagle();
             self.push(stack, mss, nagle, flags);
         }
@@ -157,19 +164,15 @@ impl Connection {
         let left = stack.freed.iter().filter(|(id, _)| *id == self.id);
         let left: usize = left.map(|(_, bytes)| bytes).sum();
         let below = self.below.saturating_sub(left as u64);
-        tail.len() < self.size_goal(stack, mss)
+        tail.len() < self.size_goal(mss)
             && below > 0
             && below.saturating_add(u64::from(OVERHEAD)) > u64::from(tail.truesize)
     }
 
     /// How large a segment a write fills (`tcp_xmit_size_goal`).
-    fn size_goal(&self, stack: &Stack, mss: u32) -> u32 {
-        let gso = self.gso(stack);
-        if gso.segments <= 1 {
-            return mss;
-        }
-        let size = self.bound_to_half_window(gso.size);
-        (size / mss.max(1)).min(gso.segments).max(1) * mss
+    fn size_goal(&self, mss: u32) -> u32 {
+        let size = self.bound_to_half_window(GSO.size);
+        (size / mss.max(1)).min(GSO.segments).max(1) * mss
     }
 
     /// Sends what waits (`__tcp_push_pending_frames`).
@@ -238,10 +241,9 @@ impl Connection {
         nagle: Nagle,
         round: Round,
     ) -> bool {
-        let gso = self.gso(stack);
         let most = self
             .sender
-            .tso_segments(&Context::of(stack), mss, gso.size, gso.segments)
+            .tso_segments(&Context::of(stack), mss, GSO.size, GSO.segments)
             .max(1);
         let mut sent = 0;
         if round == Round::All {

@@ -121,6 +121,7 @@ impl Host {
         let error = IcmpError {
             source,
             destination,
+            offender: received.source,
             transport,
             kind,
             code,
@@ -243,6 +244,7 @@ impl Host {
         let error = IcmpError {
             source,
             destination,
+            offender: received.source,
             transport,
             kind,
             code,

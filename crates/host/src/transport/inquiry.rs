@@ -1,6 +1,7 @@
 //! What programs ask of sockets other than TCP's (`datagram_poll`, `sk_getsockopt`, MSG_PEEK).
 
 use super::Transport;
+use crate::error_queue::QueuedError;
 use crate::inquiry::{OptionName, OptionValue, Readiness};
 use crate::socket::{Errno, SocketId};
 use crate::stack::Stack;
@@ -15,9 +16,18 @@ impl Transport {
         Some(Readiness {
             readable: !socket.queue.is_empty(),
             writable,
-            failed: socket.error.is_some(),
+            failed: socket.error.is_some() || !socket.error_queue.is_empty(),
             ..Readiness::default()
         })
+    }
+
+    /// The next message of the error queue.
+    pub(crate) fn take_queued_error(&mut self, id: SocketId) -> Option<QueuedError> {
+        let socket = self.sockets.get_mut(&id)?;
+        let mut taken = socket.error_queue.take(&mut socket.error)?;
+        taken.destination = taken.destination.map(|to| socket.shown(to));
+        taken.offender = taken.offender.map(|from| socket.shown(from));
+        Some(taken)
     }
 
     /// `getsockopt(2)`.

@@ -219,6 +219,16 @@ impl Socket {
                 return;
             }
         }
+        if self.receive_errors {
+            // UDP's header is not told (`udp_err`), raw and ping sockets' is (`raw_err`, `ping_err`).
+            let (port, from) = match self.kind {
+                SocketKind::Udp => (u16_at(error.transport, 2), 8),
+                _ => (0, 0),
+            };
+            let queued = error.queued(errno, port, from);
+            self.error_queue
+                .push(queued, u64::from(self.receive_buffer));
+        }
         if self.receive_errors || hard && self.is_connected() {
             self.error = Some(errno);
             stack.events.push_back(Event::Failed(self.id));

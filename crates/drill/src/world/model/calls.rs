@@ -220,6 +220,7 @@ impl ModelWorld {
             receive_timeout: None,
             send_timeout: None,
             error_queue: ErrorQueue::default(),
+            tells_queued: false,
             remembered: std::collections::BTreeMap::new(),
         }));
         Ok(Outcome::of(fd.into()))

@@ -1,9 +1,15 @@
-//! The error queue of a socket (recvmsg(2) with MSG_ERRQUEUE), for what MSG_ZEROCOPY tells.
+//! The error queue of a socket (recvmsg(2) with MSG_ERRQUEUE): what the host keeps there, and what MSG_ZEROCOPY tells.
 //!
 //! The model copies, as a TUN device makes the kernel do: each notification says so. A send is done with when all of it is
 //! acknowledged; notifications that follow one another become one (`__msg_zerocopy_callback`, `skb_zerocopy_notify_extend`).
 
 use std::collections::VecDeque;
+
+use transect_host::{QueuedError, SocketAddress};
+
+use super::ModelWorld;
+use super::calls::{errno, told};
+use crate::call::{Fd, Outcome, Output};
 
 /// `SO_EE_ORIGIN_ZEROCOPY`, `SO_EE_CODE_ZEROCOPY_COPIED` (include/uapi/linux/errqueue.h).
 const ORIGIN: u8 = 5;
@@ -75,24 +81,89 @@ impl ErrorQueue {
     /// The next notification as a control message (`ip_recv_error`, `ipv6_recv_error`).
     pub(super) fn take(&mut self, family: i32) -> Option<Vec<u8>> {
         let (first, last) = self.done.pop_front()?;
-        let (level, kind, address) = match family {
-            libc::AF_INET6 => (libc::SOL_IPV6, libc::IPV6_RECVERR, ADDRESS.1),
-            _ => (libc::SOL_IP, libc::IP_RECVERR, ADDRESS.0),
-        };
-        // struct sock_extended_err: errno, origin, type, code, padding, info, data.
-        let mut data = vec![0, 0, 0, 0, ORIGIN, 0, COPIED, 0];
-        data.extend_from_slice(&first.to_ne_bytes());
-        data.extend_from_slice(&last.to_ne_bytes());
-        data.resize(data.len() + address, 0);
-        // struct cmsghdr: length, level, type; each message fills whole words.
-        let length = size_of::<usize>() + 8 + data.len();
-        let mut message = length.to_ne_bytes().to_vec();
-        message.extend_from_slice(&level.to_ne_bytes());
-        message.extend_from_slice(&kind.to_ne_bytes());
-        message.extend(data);
-        message.resize(message.len().next_multiple_of(size_of::<usize>()), 0);
-        Some(message)
+        let error = extended_error([0], [ORIGIN, 0, COPIED], [first, last]);
+        Some(receive_error(family, error, None))
     }
+}
+
+/// `struct sock_extended_err`: errno; origin, type, code, padding; info, data.
+fn extended_error(errno: [i32; 1], [origin, kind, code]: [u8; 3], numbers: [u32; 2]) -> Vec<u8> {
+    let mut bytes = errno.map(i32::to_ne_bytes).concat();
+    bytes.extend([origin, kind, code, 0]);
+    bytes.extend(numbers.map(u32::to_ne_bytes).concat());
+    bytes
+}
+
+/// IP_RECVERR or IPV6_RECVERR: the error, and behind it who offended (`SO_EE_OFFENDER`).
+fn receive_error(family: i32, mut error: Vec<u8>, offender: Option<SocketAddress>) -> Vec<u8> {
+    let (level, kind, length) = match family {
+        libc::AF_INET6 => (libc::SOL_IPV6, libc::IPV6_RECVERR, ADDRESS.1),
+        _ => (libc::SOL_IP, libc::IP_RECVERR, ADDRESS.0),
+    };
+    let mut address = offender.map_or(Vec::new(), |offender| told(offender, family));
+    address.resize(length, 0);
+    error.extend(address);
+    control_message(level, kind, &error)
+}
+
+/// `struct cmsghdr`: length, level, type; then the data. Each message fills whole words.
+pub(super) fn control_message(level: i32, kind: i32, data: &[u8]) -> Vec<u8> {
+    let length = size_of::<usize>() + 8 + data.len();
+    let mut message = length.to_ne_bytes().to_vec();
+    message.extend_from_slice(&level.to_ne_bytes());
+    message.extend_from_slice(&kind.to_ne_bytes());
+    message.extend(data);
+    message.resize(message.len().next_multiple_of(size_of::<usize>()), 0);
+    message
+}
+
+/// The control messages of what the host's queue has: the time first, where there is one (`__sock_recv_timestamp`).
+fn control_messages(family: i32, error: &QueuedError) -> Vec<u8> {
+    let mut messages = Vec::new();
+    if let Some(time) = error.time {
+        // struct scm_timestamping: three times, of which the first is the software's.
+        let parts = [time.0 / 1_000_000_000, time.0 % 1_000_000_000, 0, 0, 0, 0];
+        let data = parts.map(u64::to_ne_bytes).concat();
+        messages = control_message(libc::SOL_SOCKET, libc::SCM_TIMESTAMPING, &data);
+    }
+    let errno = error.errno.map_or(libc::ENOMSG, errno);
+    let (kind, code) = error.kind;
+    let origin = [error.origin.number(), kind, code];
+    let extended = extended_error([errno], origin, [error.info, error.data]);
+    messages.extend(receive_error(family, extended, error.offender));
+    messages
+}
+
+impl ModelWorld {
+    /// recvmsg(2) with MSG_ERRQUEUE: errors and times from the host, and what MSG_ZEROCOPY tells.
+    pub(super) fn read_error_queue(&mut self, fd: Fd, room: usize) -> Result<Outcome, i32> {
+        let socket = self.files.socket_mut(fd)?;
+        let (id, family) = (socket.id, socket.family);
+        if let Some(control) = socket.error_queue.take(family) {
+            return Ok(message(Vec::new(), Vec::new(), control, libc::MSG_ERRQUEUE));
+        }
+        let error = self.host.take_queued_error(id).ok_or(libc::EAGAIN)?;
+        let control = control_messages(family, &error);
+        let address = error
+            .destination
+            .map_or(Vec::new(), |address| told(address, family));
+        let cut = error.payload.len() > room;
+        let mut data = error.payload;
+        data.truncate(room);
+        let flags = if cut { libc::MSG_TRUNC } else { 0 };
+        Ok(message(data, address, control, libc::MSG_ERRQUEUE | flags))
+    }
+}
+
+fn message(data: Vec<u8>, address: Vec<u8>, control: Vec<u8>, flags: i32) -> Outcome {
+    let length = i64::try_from(data.len()).unwrap_or(i64::MAX);
+    let output = Output::Message {
+        data,
+        address,
+        control,
+        flags,
+    };
+    Outcome::telling(length, output)
 }
 
 #[cfg(test)]

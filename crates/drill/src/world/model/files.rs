@@ -27,6 +27,8 @@ pub(super) struct SocketFile {
     pub(super) receive_timeout: Option<Duration>,
     pub(super) send_timeout: Option<Duration>,
     pub(super) error_queue: ErrorQueue,
+    /// TCP_INQ
+    pub(super) tells_queued: bool,
     /// Options that are only remembered.
     pub(super) remembered: BTreeMap<(i32, i32), i32>,
 }

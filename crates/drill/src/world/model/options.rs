@@ -14,7 +14,12 @@ const IPV6: i32 = libc::IPPROTO_IPV6;
 const TCP: i32 = libc::IPPROTO_TCP;
 /// `IPV6_MINHOPCOUNT`
 const MIN_HOP_COUNT: i32 = 73;
-/// `TCP_INQ` and others that libc lacks are not known to the model either.
+/// `TCP_INQ` and `TCP_CM_INQ`
+pub(super) const INQ: i32 = 36;
+/// `IP_BIND_ADDRESS_NO_PORT`, `IP_LOCAL_PORT_RANGE`
+const BIND_ADDRESS_NO_PORT: i32 = 24;
+const LOCAL_PORT_RANGE: i32 = 51;
+/// What is only remembered. Others that libc lacks are not known to the model either.
 const REMEMBERED: &[(i32, i32)] = &[
     (SOCKET, libc::SO_REUSEPORT),
     (IP, libc::IP_FREEBIND),
@@ -40,6 +45,9 @@ fn name(level: i32, number: i32) -> Option<OptionName> {
         (IP, libc::IP_MTU) | (IPV6, libc::IPV6_MTU) => OptionName::Mtu,
         (IPV6, libc::IPV6_V6ONLY) => OptionName::V6Only,
         (IP, libc::IP_RECVERR) | (IPV6, libc::IPV6_RECVERR) => OptionName::ReceiveErrors,
+        (SOCKET, libc::SO_TIMESTAMPING) => OptionName::Timestamping,
+        (IP, BIND_ADDRESS_NO_PORT) => OptionName::BindAddressNoPort,
+        (IP, LOCAL_PORT_RANGE) => OptionName::LocalPortRange,
         (SOCKET, libc::SO_RCVLOWAT) => OptionName::ReceiveLowWatermark,
         (SOCKET, libc::SO_OOBINLINE) => OptionName::UrgentInline,
         (TCP, libc::TCP_NODELAY) => OptionName::NoDelay,
@@ -113,6 +121,13 @@ fn option(level: i32, name: OptionName, value: &[u8]) -> Result<SocketOption, i3
         OptionName::MtuDiscover => SocketOption::MtuDiscover(byte()?),
         OptionName::V6Only => SocketOption::V6Only(on),
         OptionName::ReceiveErrors => SocketOption::ReceiveErrors(on),
+        OptionName::Timestamping => SocketOption::Timestamping(number.cast_unsigned()),
+        OptionName::BindAddressNoPort => SocketOption::BindAddressNoPort(on),
+        OptionName::LocalPortRange => {
+            let number = number.cast_unsigned();
+            let half = |bits: u32| u16::try_from(bits & 0xffff).unwrap_or(0);
+            SocketOption::LocalPortRange(half(number), half(number >> 16))
+        }
         OptionName::ReceiveLowWatermark => {
             // A negative one is a very large one, 0 is 1 (sk_setsockopt).
             let most = i32::MAX.cast_unsigned();
@@ -190,6 +205,13 @@ impl ModelWorld {
             (SOCKET, libc::SO_ZEROCOPY) => {
                 socket.error_queue.zero_copy = int(value, 0).ok_or(libc::EINVAL)? != 0;
             }
+            (TCP, INQ) if socket.kind == libc::SOCK_STREAM => {
+                let value = int(value, 0).ok_or(libc::EINVAL)?;
+                if !(0..=1).contains(&value) {
+                    return Err(libc::EINVAL);
+                }
+                socket.tells_queued = value != 0;
+            }
             (SOCKET, libc::SO_BINDTODEVICE) => {
                 let end = value
                     .iter()
@@ -226,6 +248,7 @@ impl ModelWorld {
         let number = match (level, number) {
             (SOCKET, libc::SO_ERROR) => self.host.take_error(id).map_or(0, errno).into(),
             (SOCKET, libc::SO_ZEROCOPY) => socket.error_queue.zero_copy.into(),
+            (TCP, INQ) if socket.kind == libc::SOCK_STREAM => socket.tells_queued.into(),
             (SOCKET, libc::SO_TYPE) => socket.kind.into(),
             (SOCKET, libc::SO_DOMAIN) => socket.family.into(),
             (SOCKET, libc::SO_PROTOCOL) => socket.protocol.into(),

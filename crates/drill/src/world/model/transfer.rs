@@ -4,6 +4,7 @@ use transect_host::{Errno, OptionName, OptionValue, SendFlags, SocketAddress, So
 
 use super::ModelWorld;
 use super::calls::{Progress, Turn, errno, given, told};
+use super::error_queue::control_message;
 use super::files::{File, SocketFile};
 use crate::call::{Call, Fd, Outcome, Output};
 
@@ -15,6 +16,8 @@ const NOWHERE: SocketAddress = SocketAddress {
     address: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
     port: 0,
 };
+/// `TCP_CM_INQ` (include/uapi/linux/tcp.h).
+const TCP_CM_INQ: i32 = super::options::INQ;
 /// The largest file that is read.
 const LARGEST_FILE: u64 = 256 << 20;
 /// What a pipe holds (`PIPE_DEF_BUFFERS` pages).
@@ -47,17 +50,35 @@ fn failed(error: Errno) -> Turn {
     Turn::Ended(Err(errno(error)))
 }
 
+/// What a segment holds of pieces that are not copied (`MAX_SKB_FRAGS`, `net.core.max_skb_frags`).
+const MOST_FRAGMENTS: usize = 17;
+
+/// Where segments end that hold no more pieces; not the last one's (`skb_zerocopy_iter_stream`).
+fn segment_ends(pieces: &[Vec<u8>]) -> Vec<usize> {
+    let mut written = 0_usize;
+    let mut ends = Vec::new();
+    for piece in pieces.chunks(MOST_FRAGMENTS) {
+        written = written.saturating_add(piece.iter().map(Vec::len).sum());
+        ends.push(written);
+    }
+    ends.pop();
+    ends
+}
+
 impl ModelWorld {
     /// read(2), recvmsg(2), write(2), sendmsg(2).
     pub(super) fn transfer(&mut self, call: &Call, progress: &mut Progress) -> Turn {
         let none = Vec::new();
-        let (fd, room, flags) = match call {
-            Call::Read { fd, pieces } => (*fd, pieces.iter().sum(), 0),
+        let (fd, room, flags, control) = match call {
+            Call::Read { fd, pieces } => (*fd, pieces.iter().sum(), 0, 0),
             Call::Receive {
-                fd, pieces, flags, ..
-            } => (*fd, pieces.iter().sum(), *flags),
+                fd,
+                pieces,
+                control,
+                flags,
+            } => (*fd, pieces.iter().sum(), *flags, *control),
             Call::Write { fd, pieces } => {
-                return self.write(*fd, &pieces.concat(), &none, 0, progress);
+                return self.write(*fd, pieces, &none, 0, progress);
             }
             Call::Send {
                 fd,
@@ -65,21 +86,12 @@ impl ModelWorld {
                 address,
                 flags,
                 ..
-            } => return self.write(*fd, &pieces.concat(), address, *flags, progress),
+            } => return self.write(*fd, pieces, address, *flags, progress),
             _ => return Turn::Ended(Err(libc::ENOSYS)),
         };
         let socket = match self.files.get_mut(fd) {
-            Ok(File::Socket(socket)) if flags & libc::MSG_ERRQUEUE != 0 => {
-                let message = socket.error_queue.take(socket.family);
-                return Turn::Ended(message.ok_or(libc::EAGAIN).map(|control| {
-                    let output = Output::Message {
-                        data: Vec::new(),
-                        address: Vec::new(),
-                        control,
-                        flags: libc::MSG_ERRQUEUE,
-                    };
-                    Outcome::telling(0, output)
-                }));
+            Ok(File::Socket(_)) if flags & libc::MSG_ERRQUEUE != 0 => {
+                return self.read_error_queue(fd, room).into();
             }
             Ok(File::Socket(socket)) => socket.clone(),
             Ok(File::Regular { content, at }) => {
@@ -99,10 +111,28 @@ impl ModelWorld {
             Err(errno) => return Turn::Ended(Err(errno)),
         };
         if socket.kind == libc::SOCK_STREAM {
-            self.read_stream(&socket, room, flags, progress)
+            let turn = self.read_stream(&socket, room, flags, progress);
+            if control > 0 && socket.tells_queued {
+                return self.with_queued(socket.id, turn);
+            }
+            turn
         } else {
             self.read_datagram(&socket, room, flags)
         }
+    }
+
+    /// TCP_INQ: how much is left, as a control message (`tcp_recvmsg`).
+    fn with_queued(&self, id: SocketId, turn: Turn) -> Turn {
+        let Turn::Ended(Ok(mut outcome)) = turn else {
+            return turn;
+        };
+        if let (Output::Message { control, .. }, Ok(queued)) =
+            (&mut outcome.output, self.host.queued(id))
+        {
+            let left = i32::try_from(queued.hint).unwrap_or(i32::MAX);
+            *control = control_message(libc::SOL_TCP, TCP_CM_INQ, &left.to_ne_bytes());
+        }
+        Turn::Ended(Ok(outcome))
     }
 
     fn read_stream(
@@ -207,11 +237,12 @@ impl ModelWorld {
     fn write(
         &mut self,
         fd: Fd,
-        data: &[u8],
+        pieces: &[Vec<u8>],
         address: &[u8],
         flags: i32,
         progress: &mut Progress,
     ) -> Turn {
+        let data = &pieces.concat();
         let socket = match self.files.get_mut(fd) {
             Ok(File::Socket(socket)) => socket.clone(),
             Ok(File::Pipe(content)) => {
@@ -250,7 +281,11 @@ impl ModelWorld {
             waits,
         };
         let to = (fast && !progress.connecting).then_some(address);
-        let turn = match self.write_connected(&socket, data, flags, (to, progress)) {
+        let ends = match zero_copy && socket.error_queue.zero_copy {
+            true => segment_ends(pieces),
+            false => Vec::new(),
+        };
+        let turn = match self.write_connected(&socket, (data, &ends), flags, (to, progress)) {
             Ok(outcome) => Turn::Ended(Ok(outcome)),
             Err(Errno::Eagain) if waits => Turn::Waits(socket.send_timeout),
             Err(_) if progress.written > 0 => Turn::Ended(Ok(count(progress.written))),
@@ -269,7 +304,7 @@ impl ModelWorld {
     fn write_connected(
         &mut self,
         socket: &SocketFile,
-        data: &[u8],
+        (data, ends): (&[u8], &[usize]),
         flags: SendFlags,
         (to, progress): (Option<&[u8]>, &mut Progress),
     ) -> Result<Outcome, Errno> {
@@ -287,7 +322,7 @@ impl ModelWorld {
             if progress.written >= data.len() {
                 return Ok(count(progress.written));
             }
-            return self.write_stream(id, data, flags, progress);
+            return self.write_stream(id, (data, ends), flags, progress);
         }
         let deferred = self.host.is_deferred(id);
         let sent = match to {
@@ -301,7 +336,7 @@ impl ModelWorld {
                 self.host.send_fast_open(self.now, id, data, to, flags)
             }
             None if deferred => self.host.send(self.now, id, data, flags),
-            None => return self.write_stream(id, data, flags, progress),
+            None => return self.write_stream(id, (data, ends), flags, progress),
         };
         let taken = match sent {
             Ok(taken) => taken,
@@ -314,7 +349,7 @@ impl ModelWorld {
             if taken >= data.len() {
                 return Ok(count(taken));
             }
-            return self.write_stream(id, data, flags, progress);
+            return self.write_stream(id, (data, ends), flags, progress);
         }
         if flags.waits {
             progress.connecting = true;
@@ -327,12 +362,19 @@ impl ModelWorld {
     fn write_stream(
         &mut self,
         id: SocketId,
-        data: &[u8],
+        (data, ends): (&[u8], &[usize]),
         flags: SendFlags,
         progress: &mut Progress,
     ) -> Result<Outcome, Errno> {
         loop {
-            let rest = data.get(progress.written..).unwrap_or_default();
+            let written = progress.written;
+            let end = ends.iter().copied().find(|end| *end > written);
+            let rest = data.get(written..end.unwrap_or(data.len()));
+            let flags = SendFlags {
+                end_of_record: flags.end_of_record || end.is_some(),
+                ..flags
+            };
+            let rest = rest.unwrap_or_default();
             let taken = self.host.send(self.now, id, rest, flags)?;
             progress.written = progress.written.saturating_add(taken);
             if progress.written >= data.len() {
@@ -351,8 +393,14 @@ impl ModelWorld {
                 length,
             } => self.send_file((*out, *input), *offset, *length, progress),
             Call::Splice {
-                input, out, length, ..
-            } => self.splice((*input, *out), *length, progress),
+                input,
+                out,
+                length,
+                flags,
+            } => {
+                let waits = flags & libc::SPLICE_F_NONBLOCK == 0;
+                self.splice((*input, *out), *length, waits, progress)
+            }
             other => self.control(other).into(),
         }
     }
@@ -462,7 +510,7 @@ impl ModelWorld {
             Ok(_) => return Turn::Ended(Err(libc::EINVAL)),
             Err(errno) => return Turn::Ended(Err(errno)),
         };
-        let turn = self.write(out, &data, &[], 0, progress);
+        let turn = self.write(out, &[data], &[], 0, progress);
         if let (Turn::Ended(Ok(outcome)), None) = (&turn, offset)
             && let Ok(File::Regular { at, .. }) = self.files.get_mut(input)
         {
@@ -472,33 +520,22 @@ impl ModelWorld {
     }
 
     /// splice(2): one end is a pipe.
-    fn splice(&mut self, (input, out): (Fd, Fd), length: usize, progress: &mut Progress) -> Turn {
-        let into_pipe = matches!(self.files.get_mut(out), Ok(File::Pipe(_)));
-        if into_pipe {
-            let read = Call::Read {
-                fd: input,
-                pieces: vec![length.min(PIPE)],
-            };
-            let turn = self.transfer(&read, progress);
-            return match turn {
-                Turn::Ended(Ok(Outcome {
-                    output: Output::Message { data, .. },
-                    ..
-                })) => {
-                    if let Ok(File::Pipe(content)) = self.files.get_mut(out) {
-                        content.extend(&data);
-                    }
-                    Turn::Ended(Ok(count(data.len())))
-                }
-                other => other,
-            };
+    fn splice(
+        &mut self,
+        (input, out): (Fd, Fd),
+        length: usize,
+        waits: bool,
+        progress: &mut Progress,
+    ) -> Turn {
+        if matches!(self.files.get_mut(out), Ok(File::Pipe(_))) {
+            return self.splice_into_pipe((input, out), length.min(PIPE), waits, progress);
         }
         let data = match self.files.get_mut(input) {
             Ok(File::Pipe(content)) => content.get(..length).unwrap_or(content).to_vec(),
             Ok(_) => return Turn::Ended(Err(libc::EINVAL)),
             Err(errno) => return Turn::Ended(Err(errno)),
         };
-        let turn = self.write(out, &data, &[], 0, progress);
+        let turn = self.write(out, &[data], &[], 0, progress);
         if let Turn::Ended(Ok(outcome)) = &turn
             && let Ok(File::Pipe(content)) = self.files.get_mut(input)
         {
@@ -506,5 +543,42 @@ impl ModelWorld {
             content.drain(..written.min(content.len()));
         }
         turn
+    }
+
+    /// … into a pipe: from a TCP socket as it stands, else as read(2) does.
+    fn splice_into_pipe(
+        &mut self,
+        (input, out): (Fd, Fd),
+        length: usize,
+        waits: bool,
+        progress: &mut Progress,
+    ) -> Turn {
+        let data = match self.files.socket(input) {
+            Ok(socket) if socket.kind == libc::SOCK_STREAM => {
+                let (id, timeout) = (socket.id, socket.receive_timeout);
+                let waits = waits && !socket.nonblocking;
+                let mut data = vec![0; length];
+                match self.host.splice(self.now, id, &mut data, waits) {
+                    Ok(taken) => data.truncate(taken),
+                    Err(Errno::Eagain) if waits => return Turn::Waits(timeout),
+                    Err(error) => return failed(error),
+                }
+                data
+            }
+            _ => {
+                let pieces = vec![length];
+                match self.transfer(&Call::Read { fd: input, pieces }, progress) {
+                    Turn::Ended(Ok(Outcome {
+                        output: Output::Message { data, .. },
+                        ..
+                    })) => data,
+                    other => return other,
+                }
+            }
+        };
+        if let Ok(File::Pipe(content)) = self.files.get_mut(out) {
+            content.extend(&data);
+        }
+        Turn::Ended(Ok(count(data.len())))
     }
 }

@@ -160,6 +160,7 @@ impl Tcp {
             &stack_ref.settings,
             &secrets,
             &mut random,
+            options.port_range,
             (local, peer),
             may_take,
         )?;

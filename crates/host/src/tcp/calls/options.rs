@@ -9,7 +9,7 @@ use super::super::connection::Connection;
 use super::super::fast_open::CLIENT;
 use super::super::socket_options::{SocketOptions, seconds_to_retransmissions};
 use super::super::transmit::Nagle;
-use super::super::{Socket, Tcp};
+use super::super::{Socket, Tcp, stamping};
 use crate::device::DeviceId;
 use crate::socket::{Errno, SocketId, SocketOption};
 use crate::stack::Stack;
@@ -29,18 +29,20 @@ impl Tcp {
         let socket = self.sockets.get_mut(&id).ok_or(Errno::Ebadf)?;
         let (options, port, state) = match socket {
             Socket::Idle(idle) => (&mut idle.options, idle.local.port, SocketState::Unconnected),
-            Socket::Listener(listener) => (
-                &mut listener.options,
-                listener.local.port,
-                SocketState::Listen,
-            ),
-            Socket::Connection(connection) => (
-                &mut connection.options,
-                connection.local.port,
-                connection.state,
-            ),
+            Socket::Listener(listener) => {
+                let port = listener.local.port;
+                (&mut listener.options, port, SocketState::Listen)
+            }
+            Socket::Connection(connection) => {
+                let (port, state) = (connection.local.port, connection.state);
+                (&mut connection.options, port, state)
+            }
         };
         change_fast_open(options, state, stack, option)?;
+        let timestamping = options.timestamping;
+        if let SocketOption::Timestamping(flags) = option {
+            stamping::check(*flags, timestamping, state)?;
+        }
         change(options, stack, option)?;
         let (reuse, device) = (options.reuse_address, options.device);
         if port != 0 {
@@ -51,6 +53,9 @@ impl Tcp {
         }
         if let Some(Socket::Connection(connection)) = self.sockets.get_mut(&id) {
             connection.option_changed(stack, option);
+            if let SocketOption::Timestamping(_) = option {
+                connection.begin_stamping(timestamping);
+            }
             self.settle(stack, id);
         }
         Ok(())
@@ -120,6 +125,11 @@ fn change(options: &mut SocketOptions, stack: &Stack, option: &SocketOption) -> 
         SocketOption::MinTtl(ttl) => options.min_ttl = *ttl,
         SocketOption::MtuDiscover(mode) if *mode <= 5 => options.mtu_discover = *mode,
         SocketOption::ReceiveErrors(on) => options.receive_errors = *on,
+        SocketOption::LocalPortRange(low, high) if *low == 0 || *high == 0 || low <= high => {
+            options.port_range = (*low, *high);
+        }
+        SocketOption::BindAddressNoPort(on) => options.bind_address_no_port = *on,
+        SocketOption::Timestamping(flags) => options.timestamping = *flags,
         SocketOption::ReceiveLowWatermark(bytes) => {
             // More than fits is as much as fits (`tcp_set_rcvlowat`).
             let most = options.receive_buffer.unwrap_or(settings.rmem[2]) / 2;

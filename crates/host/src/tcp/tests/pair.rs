@@ -337,6 +337,7 @@ impl Pair {
         let error = crate::tcp::IcmpError {
             source: local.address,
             destination: peer.address,
+            offender: peer.address,
             transport: &transport,
             kind: 3,
             code: 4,

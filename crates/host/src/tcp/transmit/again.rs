@@ -3,6 +3,7 @@
 use super::super::ack::Rexmit;
 use super::super::clock::Context;
 use super::super::connection::Connection;
+use super::super::output::GSO;
 use super::super::sender::Sender;
 use super::{Nagle, Round};
 use crate::counters::TcpExtCounter;
@@ -59,10 +60,9 @@ impl Connection {
     /// Lost segments again, as far as the congestion window goes (`tcp_xmit_retransmit_queue`).
     pub(in super::super) fn retransmit_lost(&mut self, stack: &mut Stack) {
         let mss = self.current_mss(stack);
-        let gso = self.gso(stack);
         let most = self
             .sender
-            .tso_segments(&Context::of(stack), mss, gso.size, gso.segments);
+            .tso_segments(&Context::of(stack), mss, GSO.size, GSO.segments);
         let Some(mut walk) = self.sender.begin_retransmit(most.max(1)) else {
             return;
         };
