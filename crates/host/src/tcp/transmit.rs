@@ -172,7 +172,7 @@ impl Connection {
     /// How large a segment a write fills (`tcp_xmit_size_goal`).
     fn size_goal(&self, mss: u32) -> u32 {
         let size = self.bound_to_half_window(GSO.size);
-        (size / mss.max(1)).min(GSO.segments).max(1) * mss
+        (size / mss.max(1)).clamp(1, GSO.segments) * mss
     }
 
     /// Sends what waits (`__tcp_push_pending_frames`).

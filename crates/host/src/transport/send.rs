@@ -6,6 +6,7 @@ use transect_config::IpVersion;
 use transect_packet::protocol;
 
 use crate::counters::{IpCounter, UdpCounter};
+use crate::error_queue::{ErrorOrigin, QueuedError};
 use crate::ip::bytes::{
     IPV4_HEADER, IPV6_HEADER, finish_ipv4_header, fold, ipv4_at, ipv4_header_length, ones_sum,
     pseudo_header, put, u16_at,
@@ -82,7 +83,7 @@ impl Socket {
     }
 
     /// What no packet can carry is refused, and what would have to be fragmented where it must not be.
-    fn check_length(&self, route: &Route, payload: usize) -> Result<(), Errno> {
+    fn check_length(&mut self, route: &Route, payload: usize) -> Result<(), Errno> {
         let (header, longest) = match version_of(route.destination) {
             IpVersion::V4 => (IPV4_HEADER, MAX_DATAGRAM),
             IpVersion::V6 => (IPV6_HEADER, MAX_DATAGRAM + IPV6_HEADER),
@@ -90,9 +91,30 @@ impl Socket {
         let length = header + payload;
         let insists = matches!(self.discover, 2 | 3);
         if length > longest || insists && length > route.mtu as usize {
+            self.tell_mtu(route);
             return Err(Errno::Emsgsize);
         }
         Ok(())
+    }
+
+    /// Who asked for errors is told how much would have been taken (`ip_local_error`, `ipv6_local_error`).
+    fn tell_mtu(&mut self, route: &Route) {
+        if !self.receive_errors {
+            return;
+        }
+        let port = self.peer.map_or(0, |peer| peer.port);
+        let told = QueuedError {
+            errno: Some(Errno::Emsgsize),
+            origin: ErrorOrigin::Local,
+            kind: (0, 0),
+            info: route.mtu,
+            data: 0,
+            time: None,
+            destination: Some(SocketAddress::new(route.destination, port)),
+            offender: None,
+            payload: Vec::new(),
+        };
+        self.error_queue.push(told, u64::from(self.receive_buffer));
     }
 
     /// A transport header and its payload, through IP. The errors of IP count as discards (`ip_send_skb`, `ip6_send_skb`).

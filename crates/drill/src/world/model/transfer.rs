@@ -393,14 +393,8 @@ impl ModelWorld {
                 length,
             } => self.send_file((*out, *input), *offset, *length, progress),
             Call::Splice {
-                input,
-                out,
-                length,
-                flags,
-            } => {
-                let waits = flags & libc::SPLICE_F_NONBLOCK == 0;
-                self.splice((*input, *out), *length, waits, progress)
-            }
+                input, out, length, ..
+            } => self.splice((*input, *out), *length, progress),
             other => self.control(other).into(),
         }
     }
@@ -520,15 +514,9 @@ impl ModelWorld {
     }
 
     /// splice(2): one end is a pipe.
-    fn splice(
-        &mut self,
-        (input, out): (Fd, Fd),
-        length: usize,
-        waits: bool,
-        progress: &mut Progress,
-    ) -> Turn {
+    fn splice(&mut self, (input, out): (Fd, Fd), length: usize, progress: &mut Progress) -> Turn {
         if matches!(self.files.get_mut(out), Ok(File::Pipe(_))) {
-            return self.splice_into_pipe((input, out), length.min(PIPE), waits, progress);
+            return self.splice_into_pipe((input, out), length.min(PIPE), progress);
         }
         let data = match self.files.get_mut(input) {
             Ok(File::Pipe(content)) => content.get(..length).unwrap_or(content).to_vec(),
@@ -550,13 +538,13 @@ impl ModelWorld {
         &mut self,
         (input, out): (Fd, Fd),
         length: usize,
-        waits: bool,
         progress: &mut Progress,
     ) -> Turn {
         let data = match self.files.socket(input) {
             Ok(socket) if socket.kind == libc::SOCK_STREAM => {
                 let (id, timeout) = (socket.id, socket.receive_timeout);
-                let waits = waits && !socket.nonblocking;
+                // SPLICE_F_NONBLOCK is the pipe's affair.
+                let waits = !socket.nonblocking;
                 let mut data = vec![0; length];
                 match self.host.splice(self.now, id, &mut data, waits) {
                     Ok(taken) => data.truncate(taken),
