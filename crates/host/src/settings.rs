@@ -50,6 +50,9 @@ pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ("net.ipv4.tcp_early_retrans", "3"),
     ("net.ipv4.tcp_ecn", "2"),
     ("net.ipv4.tcp_ecn_fallback", "1"),
+    // Accurate ECN cannot be switched on in 6.18: they mean nothing.
+    ("net.ipv4.tcp_ecn_option", "2"),
+    ("net.ipv4.tcp_ecn_option_beacon", "3"),
     ("net.ipv4.tcp_fastopen", "1"),
     ("net.ipv4.tcp_fastopen_blackhole_timeout_sec", "0"),
     // Drawn when it is needed first.
@@ -467,6 +470,15 @@ impl Reader<'_> {
         self.named(&format!("net.ipv4.tcp_{name}"))
     }
 
+    fn at_most(&self, name: &str, most: u32) -> Result<u32, SettingError> {
+        let number = self.tcp(name)?;
+        if number > most {
+            let why = format!("expected a number from 0 to {most}");
+            return Err(self.fail(&format!("net.ipv4.tcp_{name}"), &why));
+        }
+        Ok(number)
+    }
+
     fn flag(&self, name: &str) -> Result<bool, SettingError> {
         Ok(self.tcp(name)? != 0)
     }
@@ -520,7 +532,7 @@ impl TcpSettings {
                 .to_owned(),
             dsack: read.flag("dsack")?,
             early_retrans: read.tcp("early_retrans")?,
-            ecn: read.tcp("ecn")?,
+            ecn: read.at_most("ecn", 2)?,
             ecn_fallback: read.flag("ecn_fallback")?,
             fastopen: read.tcp("fastopen")?,
             fastopen_blackhole_timeout: read.seconds("fastopen_blackhole_timeout_sec")?,

@@ -223,8 +223,10 @@ impl KernelWorld {
         let mut failed = false;
         while let Some(step) = steps.next() {
             let done = match step {
-                Step::Otherwise(steps) if failed => self.do_steps(steps, folder, notes),
-                Step::Otherwise(_) => Ok(()),
+                Step::Otherwise(steps) => match std::mem::take(&mut failed) {
+                    true => self.do_steps(steps, folder, notes),
+                    false => Ok(()),
+                },
                 Step::Note(note) => {
                     notes.push(note);
                     Ok(())
@@ -232,7 +234,7 @@ impl KernelWorld {
                 Step::Shell(text) => self.shell(&text, folder),
                 Step::Sysctl { name, value } => self.set(&name, &value),
             };
-            failed = done.is_err();
+            failed |= done.is_err();
             match done {
                 // The last step decides.
                 Err(error) if steps.peek().is_some() => notes.push(error.to_string()),

@@ -61,12 +61,14 @@ struct Pending {
 
 impl ModelWorld {
     fn do_steps(&mut self, steps: Vec<Step>, notes: &mut Vec<String>) -> Result<(), WorldError> {
-        let mut steps = steps.into_iter().peekable();
         let mut failed = false;
+        let mut steps = steps.into_iter();
         while let Some(step) = steps.next() {
             let done = match step {
-                Step::Otherwise(steps) if failed => self.do_steps(steps, notes),
-                Step::Otherwise(_) => Ok(()),
+                Step::Otherwise(steps) => match std::mem::take(&mut failed) {
+                    true => self.do_steps(steps, notes),
+                    false => Ok(()),
+                },
                 Step::Note(note) => {
                     notes.push(note);
                     Ok(())
@@ -76,10 +78,12 @@ impl ModelWorld {
                     .set_sysctl(&name, &value)
                     .map(|said| notes.extend(said)),
             };
-            failed = done.is_err();
+            // One command may set several; it may fail where something is done otherwise, and nothing else may.
+            let same = |step: &&Step| !matches!(step, Step::Sysctl { .. });
+            let next = steps.as_slice().iter().find(same);
             match done {
-                // It may fail; what is not understood is nowhere passed over.
-                Err(error) if matches!(steps.peek(), Some(Step::Otherwise(_))) => {
+                Err(error) if matches!(next, Some(Step::Otherwise(_))) => {
+                    failed = true;
                     notes.push(error.to_string());
                 }
                 done => done?,

@@ -190,6 +190,7 @@ const DEEPEST: u32 = 4;
 
 fn understand(command: &str, folder: &Path, shell: bool, depth: u32, steps: &mut Vec<Step>) {
     if let Some(command) = command.strip_prefix(OTHERWISE) {
+        let command = command.trim();
         let mut otherwise = Vec::new();
         if depth < DEEPEST {
             understand(
@@ -311,6 +312,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_done_otherwise_is_for_when_a_command_fails() {
+        let text = "sysctl -q a.b=1 &> /dev/null || \\\n  ip tcp_metrics flush all &> /dev/null";
+        let flush = "ip tcp_metrics flush all &> /dev/null";
+        assert_eq!(
+            steps(text, Path::new("/"), true),
+            [
+                set("a.b", "1"),
+                Step::Otherwise(vec![Step::Shell(flush.to_owned())])
+            ]
+        );
+    }
+
+    #[test]
     fn sysctls_are_understood_in_every_form() {
         let text = r#"
 # A comment.
@@ -327,6 +341,8 @@ echo 5 > /proc/sys/net/ipv4/tcp_syn_retries; echo -n 1 >/proc/sys/net/ipv4/tcp_f
                 set("net.ipv4.tcp_sack", "0"),
                 set("net.ipv4.tcp_ecn", "1"),
                 set("net.ipv4.tcp_rmem", "4096 540000 15728640"),
+                // It may fail.
+                Step::Otherwise(Vec::new()),
                 set("net.ipv4.tcp_syn_retries", "5"),
                 set("net.ipv4.tcp_fack", "1"),
                 set("net.ipv4.tcp_fastopen", "0x602"),

@@ -29,6 +29,8 @@ pub(super) struct Incoming {
     pub(super) end_seq: SequenceNumber,
     /// The acknowledgement number.
     pub(super) ack: SequenceNumber,
+    /// The four bits before the control bits: three without a meaning, and AE of accurate ECN.
+    pub(super) reserved: u8,
     /// The control bits.
     pub(super) flags: TcpFlags,
     /// The window as it stands in the header.
@@ -100,6 +102,7 @@ impl Incoming {
             seq,
             end_seq: seq + length.wrapping_add(controls),
             ack: header.acknowledgment,
+            reserved: segment.get(12).copied().unwrap_or(0) & 0x0f,
             flags,
             window: header.window,
             urgent: u16_at(segment, 18),

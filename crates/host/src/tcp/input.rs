@@ -91,6 +91,8 @@ impl Connection {
         };
         self.fast_path
             && flags == TcpFlags::ACK
+            // AE of accurate ECN is no bit to be looked over (`TCP_HP_BITS`).
+            && segment.reserved & 1 == 0
             && u32::from(segment.window) << self.snd_wscale == self.sender.snd_wnd
             && segment.seq == self.receive.rcv_nxt
             && !self.sender.snd_nxt.is_before(segment.ack)

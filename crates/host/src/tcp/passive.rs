@@ -94,9 +94,10 @@ impl Tcp {
                 return listener.count_drop(stack);
             }
         }
-        // tcp_ecn_create_request: offered, and the SYN's own packet does not claim to be marked.
-        request.ecn =
-            segment.offers_ecn() && segment.received.tos & 3 == 0 && stack.settings.tcp.ecn != 0;
+        // tcp_ecn_create_request: offered, and the SYN's own packet does not claim to be marked, unless it knows of more than ECN
+        // as RFC 3168 has it.
+        let plain = segment.received.tos & 3 == 0 || segment.reserved != 0;
+        request.ecn = segment.offers_ecn() && plain && stack.settings.tcp.ecn != 0;
         let mut sequence =
             isn.unwrap_or_else(|| secrets.sequence(ends.local, ends.peer, stack.now));
         if want_cookie {
