@@ -1,6 +1,7 @@
 //! A packet on its way through the host (`struct sk_buff`): real bytes, and what the kernel keeps beside them.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use transect_config::IpVersion;
 use transect_packet::{Dissection, IpHeader, LinkType, Network, PacketType, Transport, dissect};
@@ -72,12 +73,16 @@ pub struct Fields {
     pub(crate) largest_fragment: u16,
     /// What connection tracking knows of it.
     pub(crate) tracking: Tracking,
+    /// Its bytes are no longer the sender's memory as well (`pskb_expand_head` of what is `skb_cloned`).
+    pub(crate) copied: bool,
     /// LOCAL_OUT changed what its route depends on: it is to be looked up again (`ip_route_me_harder`).
     pub(crate) reroute: bool,
     /// A bridge has sent it through IP's PRE_ROUTING (`nf_bridge_info`).
     pub(crate) bridged: bool,
     /// Whose send buffer it is charged to, until it is freed.
     pub(crate) owner: Option<SocketId>,
+    /// It leaves so much later than the host says (see [`Packet::take_lateness`]).
+    pub(crate) late: Duration,
     /// When it was made, or arrived.
     pub(crate) time: Timestamp,
     /// Every point that it passed; nothing where journeys are off.
@@ -135,9 +140,11 @@ impl Packet {
             ignore_df: false,
             largest_fragment: 0,
             tracking: Tracking::default(),
+            copied: false,
             reroute: false,
             bridged: false,
             owner: None,
+            late: Duration::ZERO,
             time: now,
             journey: None,
         }))
@@ -194,6 +201,12 @@ impl Packet {
         }
     }
 
+    /// How much later it leaves than when the host gave it away; asked for once. Other than nothing where the world has said how long
+    /// calls take ([`Host::set_call_time`](crate::Host::set_call_time)): what one call sends leaves one by one then.
+    pub fn take_lateness(&mut self) -> Duration {
+        std::mem::take(&mut self.late)
+    }
+
     /// What is known of the transport's checksum.
     pub fn checksum(&self) -> ChecksumState {
         self.checksum
@@ -226,9 +239,11 @@ impl Packet {
             ignore_df: self.ignore_df,
             largest_fragment: self.largest_fragment,
             tracking: self.tracking.clone(),
+            copied: true,
             reroute: self.reroute,
             bridged: self.bridged,
             owner: self.owner,
+            late: self.late,
             time: self.time,
             journey: self.journey.clone(),
         }))

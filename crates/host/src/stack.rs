@@ -93,6 +93,10 @@ pub(crate) struct Stack {
     pub(crate) journeys: bool,
     /// How long a call that sends holds its socket.
     pub(crate) call_time: Duration,
+    /// In a program's call that takes time: how many packets it has sent.
+    pub(crate) call_sent: Option<u32>,
+    /// While a socket's backlog is taken in: when the packet in question arrived.
+    pub(crate) arrived: Option<Timestamp>,
     /// What former connections found out about their destinations.
     pub(crate) tcp_metrics: MetricsTable,
     /// Whether fast open rests because SYNs with data got lost.
@@ -145,6 +149,8 @@ impl Stack {
             netfilter: parts.netfilter,
             journeys: parts.journeys,
             call_time: Duration::ZERO,
+            call_sent: None,
+            arrived: None,
             tcp_metrics: MetricsTable::default(),
             black_hole: BlackHole::default(),
             next_packet: 0,

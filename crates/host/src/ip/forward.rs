@@ -52,6 +52,7 @@ impl Stack {
             self.die_forwarding(packet, DropReason::PktTooBig);
             return None;
         }
+        packet.copied = true;
         decrease_ttl(packet.network_mut());
         Some(packet)
     }
@@ -92,6 +93,7 @@ impl Stack {
             self.die_forwarding(packet, DropReason::PktTooBig);
             return None;
         }
+        packet.copied = true;
         let network = packet.network_mut();
         let hops = network.get(7).copied().unwrap_or(1);
         put(network, 7, &[hops.wrapping_sub(1)]);

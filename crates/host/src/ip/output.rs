@@ -149,6 +149,7 @@ impl Stack {
         packet.priority = out.priority;
         packet.ignore_df = out.may_fragment;
         packet.owner = out.owner;
+        packet.late = self.next_lateness();
         Ok(packet)
     }
 

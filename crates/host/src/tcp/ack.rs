@@ -408,7 +408,7 @@ impl Sender {
     /// The round trip of the SYN-ACK whose ACK made this connection (`tcp_synack_rtt_meas`); nothing measured where it was
     /// retransmitted.
     pub(crate) fn synack_rtt(&mut self, context: &Context<'_>, sent_us: u64, retransmitted: bool) {
-        let rtt = (!retransmitted).then(|| context.clock.us().saturating_sub(sent_us));
+        let rtt = (!retransmitted).then(|| context.clock.arrived_us().saturating_sub(sent_us));
         let mut flags = Flags::default();
         flags.set(Flags::SYN_ACKED);
         self.update_rtt(context, flags, rtt, rtt);

@@ -447,6 +447,7 @@ mod tests {
     fn quick_acks_run_out_and_leave_the_least_delay() {
         let clock = Clock {
             now: Timestamp(1_000_000_000),
+            arrived: Timestamp(1_000_000_000),
             ticks: Ticks::new(250, Timestamp(0)),
         };
         let mut acks = AckState::new(0);

@@ -14,6 +14,8 @@ use crate::timer::Ticks;
 pub(crate) struct Clock {
     /// The moment.
     pub(crate) now: Timestamp,
+    /// When what is being taken in arrived; in a backlog it may have waited.
+    pub(crate) arrived: Timestamp,
     /// The host's ticks.
     pub(crate) ticks: Ticks,
 }
@@ -22,6 +24,12 @@ impl Clock {
     /// Microseconds (`tcp_mstamp`). Never 0, which stands for "never" in the kernel's fields.
     pub(crate) fn us(&self) -> u64 {
         (self.now.0 / 1000).max(1)
+    }
+
+    /// Microseconds up to which a round trip is measured. For the kernel that is the moment at which the ACK is taken in; but there a
+    /// call that holds the socket is over with the answer, and in a model's world it goes on for a fixed time.
+    pub(crate) fn arrived_us(&self) -> u64 {
+        (self.arrived.0 / 1000).max(1)
     }
 
     /// Milliseconds, as they stand in the timestamps option before the connection's offset is added (`tcp_time_stamp_ms`).
@@ -67,6 +75,7 @@ impl<'a> Context<'a> {
         Context {
             clock: Clock {
                 now: stack.now,
+                arrived: stack.arrived.unwrap_or(stack.now),
                 ticks: stack.ticks,
             },
             settings: &stack.settings.tcp,

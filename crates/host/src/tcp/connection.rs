@@ -254,6 +254,7 @@ impl Connection {
     pub(super) fn clock(stack: &Stack) -> Clock {
         Clock {
             now: stack.now,
+            arrived: stack.arrived.unwrap_or(stack.now),
             ticks: stack.ticks,
         }
     }

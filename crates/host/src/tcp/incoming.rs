@@ -53,6 +53,8 @@ pub(super) struct Incoming {
     pub(super) segments: u16,
     /// `skb->truesize`: what the sender's own allocation cost, as it crosses a veth; else that of the device.
     pub(super) truesize: u32,
+    /// Its memory is no longer the sender's as well: a router has written to it.
+    pub(super) copied: bool,
     /// The memory of what came from a TUN device.
     pub(super) written: Option<Written>,
 }
@@ -118,6 +120,7 @@ impl Incoming {
             gso_size: packet.segmentation.map_or(0, |gso| gso.size),
             segments: packet.segmentation.map_or(1, |gso| gso.segments.max(1)),
             truesize: super::segment::OVERHEAD.saturating_add(length),
+            copied: packet.copied,
             written: None,
         })
     }

@@ -315,7 +315,7 @@ impl Connection {
             truesize: segment.truesize,
             gso_size: segment.gso_size,
             segments: segment.segments,
-            shared_until: self.shared_until(stack),
+            shared_until: self.shared_until(stack).filter(|_| !segment.copied),
             written: segment.written,
             echo: self.echo(segment),
         };

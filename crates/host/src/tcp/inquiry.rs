@@ -203,10 +203,12 @@ impl Tcp {
         if connection.shut_write {
             return Err(Errno::Epipe);
         }
+        stack.begin_call();
         let taken = connection.take_bytes(stack, bytes, flags);
         if taken > 0 {
             connection.hold(stack);
         }
+        stack.call_sent = None;
         self.settle(stack, id);
         if taken == 0 && !bytes.is_empty() {
             return Err(Errno::Eagain);

@@ -314,7 +314,7 @@ impl Sender {
             return;
         }
         if !segment.marks.any(Marks::SACKED) {
-            let (now, min) = (context.clock.us(), self.rtt.min_us());
+            let (now, min) = (context.clock.arrived_us(), self.rtt.min_us());
             let (sent, sent_us) = (Sent::of(segment), segment.sent_us);
             self.rack.advance(now, min, segment.marks, sent);
             let lost = segment.marks.any(Marks::LOST);

@@ -31,6 +31,7 @@ impl Bench {
         Context {
             clock: Clock {
                 now: self.now,
+                arrived: self.now,
                 ticks: Ticks::new(250, Timestamp(0)),
             },
             settings: &self.settings.tcp,

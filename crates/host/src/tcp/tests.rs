@@ -2,6 +2,7 @@
 //! those of Linux 6.18 between two namespaces on a veth pair (cubic).
 
 mod attacks;
+mod calls;
 mod closing;
 mod flow_labels;
 mod handshake;

@@ -484,13 +484,14 @@ impl Network {
                 recorder.record(&tapped)?;
             }
         }
-        while let Some((device, frame)) = node.host.poll_transmit() {
+        while let Some((device, mut frame)) = node.host.poll_transmit() {
+            let leaves = later(self.now, frame.take_lateness());
             // A device without a link has nobody at the other end.
             let Some(far) = node.links.get(&device).copied() else {
                 continue;
             };
             let arrivals = self.wires.get_mut(far.wire);
-            for (at, frame) in arrivals.map_or_else(Vec::new, |wire| wire.carry(self.now, frame)) {
+            for (at, frame) in arrivals.map_or_else(Vec::new, |wire| wire.carry(leaves, frame)) {
                 let happening = match far.end {
                     End::Device(node, device) => Happening::Arrival(node, device, frame),
                     End::Outside { .. } => Happening::Departure(frame),

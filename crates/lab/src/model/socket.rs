@@ -204,10 +204,17 @@ impl Socket {
         Ok(count)
     }
 
-    /// What the call took; nothing to wait for in real time.
+    /// What the call took, and all that it made the host send to be answered; nothing to wait for in real time.
     async fn pause_of_a_call(&self) {
         let call = self.clock().network(|network| network.pace().call);
         self.clock().sleep(call).await;
+        while let Ok(Some(until)) = self
+            .clock()
+            .call(self.sockets.node, |host, now| host.call_until(now, self.id))
+        {
+            let left = until.since(self.clock().now());
+            self.clock().sleep(left).await;
+        }
     }
 
     /// Writes everything.

@@ -35,7 +35,7 @@ impl Sender {
         {
             cleaning.flags.set(Flags::SACK_RENEGING);
         }
-        let now = context.clock.us();
+        let now = context.clock.arrived_us();
         let since = |us: u64| (us != 0).then(|| now.saturating_sub(us));
         let (mut rtt, mut latest) = (None, None);
         if cleaning.first_us != 0 && !cleaning.flags.any(Flags::RETRANS_DATA_ACKED) {
@@ -207,7 +207,7 @@ impl Sender {
                     .echo
                     .is_some_and(|echo| is_before_ms(echo, (sent.us / 1000) as u32));
             if !spurious {
-                let now = context.clock.us();
+                let now = context.clock.arrived_us();
                 let min = self.rtt.min_us();
                 self.rack.advance(now, min, marks, sent);
             }

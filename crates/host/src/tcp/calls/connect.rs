@@ -86,6 +86,7 @@ impl Tcp {
         }
         connection.connecting = true;
         self.table.insert(ends, Entry::Connection(id));
+        stack.begin_call();
         let begun = connection.connect(stack, route, data);
         connection.hold(stack);
         self.sockets
