@@ -8,6 +8,7 @@ mod command;
 mod error_queue;
 mod files;
 mod info;
+mod nstat;
 mod options;
 mod polling;
 mod setup;
@@ -17,7 +18,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use transect_host::{DeviceId, Host, Packet};
+use transect_host::{Counters, DeviceId, Host, Packet};
 use transect_path::Timestamp;
 
 use super::shell::{Step, steps};
@@ -46,6 +47,8 @@ pub(crate) struct ModelWorld {
     now: Timestamp,
     captured: VecDeque<Captured>,
     files: Files,
+    /// The counters when nstat was called last.
+    counted: Option<Counters>,
     pending: Option<Pending>,
     finished: Option<Finished>,
 }
@@ -104,6 +107,7 @@ impl ModelWorld {
             now,
             captured: VecDeque::new(),
             files: Files::default(),
+            counted: None,
             pending: None,
             finished: None,
         };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use transect_config::IpVersion;
-use transect_host::{SocketAddress, SocketOption};
+use transect_host::{FastOpenKey, SocketAddress, SocketOption};
 
 use super::input::Input;
 
@@ -80,7 +80,13 @@ pub(super) fn option(input: &mut Input<'_>) -> SocketOption {
         24 => SocketOption::Congestion(if on { "reno" } else { "cubic" }.to_owned()),
         25 => SocketOption::UserTimeout(number),
         26 => SocketOption::NotSentLowWatermark(number),
-        _ => SocketOption::Broadcast(on),
+        _ => match number >> 13 {
+            0 => SocketOption::FastOpen(number % 6),
+            1 => SocketOption::FastOpenConnect(on),
+            2 => SocketOption::FastOpenNoCookie(on),
+            3 => SocketOption::FastOpenKeys(vec![FastOpenKey([7, u64::from(number)])]),
+            _ => SocketOption::Broadcast(on),
+        },
     }
 }
 

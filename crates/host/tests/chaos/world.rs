@@ -270,6 +270,15 @@ impl World {
             ..SendFlags::default()
         };
         let id = self.sockets[which][at].id;
+        let fresh = self.sockets[which][at].written == 0 && self.sockets[which][at].read == 0;
+        let fast = choice >= 0xc0 && fresh;
+        if fast {
+            // What is written depends on the port.
+            for any in ["::", "0.0.0.0"] {
+                let any = SocketAddress::new(any.parse::<IpAddr>().unwrap(), 0);
+                let _ = self.hosts[which].bind(id, any);
+            }
+        }
         let port = self.hosts[which]
             .local_address(id)
             .map_or(0, |own| own.port);
@@ -277,7 +286,15 @@ impl World {
         let bytes: Vec<u8> = (from..from + count)
             .map(|place| byte_of(port, place))
             .collect();
-        let sent = self.hosts[which].send(self.now, id, &bytes, flags);
+        let host = &mut self.hosts[which];
+        let sent = if fast {
+            let peers = [["10.0.0.2", "10.0.0.1"], ["fd00::2", "fd00::1"]];
+            let peer = peers[usize::from(choice & 1)][which];
+            let peer = SocketAddress::new(peer.parse::<IpAddr>().unwrap(), 80);
+            host.send_fast_open(self.now, id, &bytes, Some(peer), flags)
+        } else {
+            host.send(self.now, id, &bytes, flags)
+        };
         if let Ok(sent) = sent {
             assert!(sent <= bytes.len());
             self.sockets[which][at].written += sent as u64;

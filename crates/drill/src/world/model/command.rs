@@ -71,7 +71,8 @@ impl ModelWorld {
             "tc" => return self.traffic_control(words).ok_or_else(refused),
             "ethtool" => return self.features(words).ok_or_else(refused),
             // What only looks changes nothing.
-            "nstat" | "ss" | "sleep" | "cat" | "ls" | "grep" => {
+            "nstat" => return self.nstat(text),
+            "ss" | "sleep" | "cat" | "ls" | "grep" => {
                 let note = format!("`{}` is left out in the model world", text.trim());
                 return Ok(vec![note]);
             }
