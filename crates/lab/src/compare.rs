@@ -72,6 +72,10 @@ pub struct Comparison {
     pub name: String,
     /// How often the kernel world ran it; what is shown is the run that differs least.
     pub kernel_runs: usize,
+    /// In how much the two of the kernel world's runs differ that differ least, counted as between the worlds. Where that is not 0,
+    /// the kernel itself does something else each time. Null where a run agrees with the model, or there was one only.
+    #[serde(default)]
+    pub kernel_differs: Option<usize>,
     /// What went wrong when it was run, and what its file expects otherwise.
     pub problems: Both<Vec<String>>,
     /// The verdicts in a few words each, worst first.
@@ -174,6 +178,10 @@ pub fn compare(
     let kernel = in_world(WorldKind::Kernel, selection, &folder.join("kernel"))?;
     let pairs = kernel.iter().zip(&model);
     let mut compared: Vec<Comparison> = pairs.map(|(kernel, model)| pair(kernel, model)).collect();
+    let mut runs: BTreeMap<String, Vec<ExperimentResult>> = BTreeMap::new();
+    for one in kernel {
+        runs.entry(one.name.clone()).or_default().push(one);
+    }
     for round in 2..=kernel_runs {
         let differing = compared.iter().filter(|one| !one.agrees());
         // Files of the caller's are named by their paths, which results do not have.
@@ -198,9 +206,24 @@ pub fn compare(
                 }
                 old.kernel_runs = round;
             }
+            runs.entry(again.name.clone()).or_default().push(again);
         }
     }
+    for one in compared.iter_mut().filter(|one| !one.agrees()) {
+        one.kernel_differs = runs.get(&one.name).and_then(|runs| closest(runs));
+    }
     Ok(compared)
+}
+
+/// In how much those two runs differ that differ least.
+fn closest(runs: &[ExperimentResult]) -> Option<usize> {
+    let pairs = runs
+        .iter()
+        .enumerate()
+        .flat_map(|(index, one)| runs.iter().skip(index + 1).map(move |other| (one, other)));
+    pairs
+        .map(|(one, other)| pair(one, other).differences())
+        .min()
 }
 
 fn stopped(options: &RunOptions) -> bool {
@@ -247,6 +270,7 @@ fn pair(kernel: &ExperimentResult, model: &ExperimentResult) -> Comparison {
     Comparison {
         name: kernel.name.clone(),
         kernel_runs: 1,
+        kernel_differs: None,
         verdicts: Both {
             kernel: kernel.got.iter().map(in_words).collect(),
             model: model.got.iter().map(in_words).collect(),

@@ -178,6 +178,7 @@ mod tests {
         Comparison {
             name: name.to_owned(),
             kernel_runs: 1,
+            kernel_differs: None,
             problems: Both {
                 kernel: Vec::new(),
                 model: Vec::new(),

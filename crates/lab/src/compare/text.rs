@@ -18,7 +18,15 @@ pub fn comparison_text(comparison: &Comparison, all: bool) -> String {
     };
     let again = match comparison.kernel_runs {
         0 | 1 => String::new(),
-        runs => format!(" (the closest of {runs} runs of the kernel)"),
+        runs => match comparison.kernel_differs {
+            None => format!(" (the closest of {runs} runs of the kernel)"),
+            Some(0) => {
+                format!(" (the closest of {runs} runs of the kernel, two of which are alike)")
+            }
+            Some(least) => format!(
+                " (the closest of {runs} runs of the kernel, which differ in {least} at least from each other)"
+            ),
+        },
     };
     let _ = writeln!(text, "{mark} {}{again}", comparison.name);
     let both = &comparison.problems;
