@@ -178,6 +178,16 @@ pub(crate) struct Connection {
     pub(crate) masquerade: Option<DeviceId>,
 }
 
+impl Connection {
+    /// Whether both ends are done with it (`already_closed`).
+    pub(crate) fn is_closed(&self) -> bool {
+        match &self.state {
+            ProtocolState::Tcp(track) => track.is_closed(),
+            _ => false,
+        }
+    }
+}
+
 /// A confirmed connection. Never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ConnectionId {
@@ -255,6 +265,13 @@ impl Connections {
             Tracking::Entry { id, .. } => self.get_mut(*id),
             _ => None,
         }
+    }
+
+    /// The connection of a tuple, where it has not ended.
+    pub(crate) fn known(&self, tuple: &Tuple, jiffies: u64) -> Option<&Connection> {
+        let (id, _) = *self.by_tuple.get(tuple)?;
+        self.get(id)
+            .filter(|connection| connection.timeout > jiffies)
     }
 
     /// Finds the connection of a tuple, and whether it is the answers'. One that has ended is thrown out.

@@ -112,6 +112,13 @@ fn statement(name: &str, body: &Json, inner: &dyn Fn(&Json) -> String, depth: us
             part(body, "flags", "flags ", inner),
             part(body, "num", "to ", inner)
         ),
+        "ct count" => {
+            let over = match body.get("inv").and_then(Json::as_bool) {
+                Some(true) => "over ",
+                _ => "",
+            };
+            format!("ct count {over}{}", text("val"))
+        }
         "limit" => {
             let over = match body.get("inv").and_then(Json::as_bool) {
                 Some(true) => "over ",

@@ -75,7 +75,8 @@ pub(super) fn stateless(line: &str) -> String {
             text.push_str(part);
             continue;
         }
-        let mut rest = part;
+        let part = without_use(part);
+        let mut rest = part.as_str();
         while let Some((before, after)) = rest.split_once("counter packets ") {
             text.push_str(before);
             text.push_str("counter");
@@ -88,6 +89,25 @@ pub(super) fn stateless(line: &str) -> String {
         text.push_str(rest);
     }
     text
+}
+
+/// Takes out how much of a quota is used: `quota over 300 bytes used 60 bytes`.
+fn without_use(part: &str) -> String {
+    let Some((before, after)) = part
+        .split_once(" used ")
+        .filter(|(before, _)| before.contains("quota "))
+    else {
+        return part.to_owned();
+    };
+    let mut words = after.splitn(3, ' ');
+    let (amount, unit, rest) = (words.next(), words.next(), words.next());
+    match (amount.map(str::parse::<u64>), unit) {
+        (Some(Ok(_)), Some("bytes" | "kbytes" | "mbytes")) => match rest {
+            Some(rest) => format!("{before} {rest}"),
+            None => before.to_owned(),
+        },
+        _ => part.to_owned(),
+    }
 }
 
 #[derive(Default)]
@@ -401,6 +421,10 @@ mod tests {
                 r#"tcp dport 1 counter packets 5 bytes 300 drop comment "counter packets 5 bytes 3""#
             ),
             r#"tcp dport 1 counter drop comment "counter packets 5 bytes 3""#
+        );
+        assert_eq!(
+            stateless("quota over 330 bytes used 60 bytes counter packets 1 bytes 60 drop"),
+            "quota over 330 bytes counter drop"
         );
     }
 

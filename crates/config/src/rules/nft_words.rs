@@ -189,6 +189,12 @@ impl<'a> Cursor<'a> {
             "add" | "update" | "delete" if self.peek_at(1)?.starts_with('@') => {
                 self.set_statement()
             }
+            "ct" if self.peek_at(1) == Some("count") => {
+                self.next += 2;
+                let over = self.accept("over");
+                let number: u64 = self.take()?.parse().ok()?;
+                Some(json!({"ct count": { "val": number, "inv": over }}))
+            }
             "ct" if matches!(self.peek_at(1), Some("helper" | "timeout" | "expectation"))
                 && self.peek_at(2) == Some("set") =>
             {

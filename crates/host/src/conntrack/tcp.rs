@@ -53,6 +53,13 @@ pub(crate) struct TcpTrack {
     retransmissions: u8,
 }
 
+impl TcpTrack {
+    /// TIME_WAIT or CLOSE.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.state, State::TimeWait | State::Close)
+    }
+}
+
 /// What the tracker says of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TcpVerdict {

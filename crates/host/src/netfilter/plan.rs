@@ -338,6 +338,11 @@ fn tracks(rules: &RuleSet, version: IpVersion) -> bool {
     let needs = |statement: &Statement| match statement {
         Statement::SetConnectionMark { .. } | Statement::RestoreMark | Statement::SaveMark => true,
         Statement::Verdict(action) => matches!(action, Action::Nat(_)),
+        // Connections are counted among those that are tracked (`nf_conncount_init`).
+        Statement::Match(Match {
+            test: Test::Unknown { text },
+            ..
+        }) => text.starts_with("-m connlimit") || text.starts_with("ct count"),
         statement => keys(statement)
             .iter()
             .any(|key| matches!(key.field, Field::CtState | Field::ConnectionMark)),

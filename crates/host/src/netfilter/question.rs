@@ -1,5 +1,9 @@
 //! What rules keep beside the packet: rates, counts, chances. A match of that kind is a question that only the host that runs
-//! the rules can answer (`xt_limit`, `xt_statistic`, `xt_quota`, `nft_limit`, `nft_numgen`).
+//! the rules can answer (`xt_limit`, `xt_statistic`, `xt_quota`, `xt_recent`, `xt_hashlimit`, `xt_connlimit`, `nft_limit`, `nft_numgen`,
+//! `nft_quota`, `nft_connlimit`).
+
+mod connections;
+mod named;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +12,9 @@ use transect_path::{RuleBackend, Timestamp};
 use transect_walk::netfilter::RulePlace;
 
 use super::plan::refused;
+use crate::conntrack::{Connections, Tuple};
+use connections::ConnectionLimit;
+use named::{HashLimit, Named, Recent};
 
 /// Which question: table, rule, statement, by position.
 type Place = (usize, RulePlace, usize);
@@ -16,18 +23,30 @@ type Place = (usize, RulePlace, usize);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Questions {
     kept: BTreeMap<Place, Question>,
+    named: Named,
+}
+
+/// What questions look at beside what they keep.
+pub(super) struct Circumstances<'a> {
+    /// The tick, and how many there are in a second.
+    pub(super) ticks: (u64, u32),
+    pub(super) now: Timestamp,
+    /// The packet, from its IP header on.
+    pub(super) network: &'a [u8],
+    /// Its ports, where it has any.
+    pub(super) ports: Option<(u16, u16)>,
+    pub(super) connections: &'a Connections,
+    /// As the first packet of its connection went.
+    pub(super) tuple: Option<Tuple>,
+    pub(super) random: &'a mut fastrand::Rng,
 }
 
 /// The questions of one packet.
 pub(super) struct Asked<'a> {
     kept: &'a mut BTreeMap<Place, Question>,
+    named: &'a mut Named,
     table: usize,
-    jiffies: u64,
-    hz: u32,
-    now: Timestamp,
-    /// The packet, from its IP header on.
-    network: &'a [u8],
-    random: &'a mut fastrand::Rng,
+    about: Circumstances<'a>,
 }
 
 impl Questions {
@@ -59,26 +78,43 @@ impl Questions {
                 }
             }
         }
-        Ok(Questions { kept })
+        let named = self.named_by(&kept);
+        Ok(Questions { kept, named })
+    }
+
+    /// What rules share by a name stays while a rule names it.
+    fn named_by(&self, kept: &BTreeMap<Place, Question>) -> Named {
+        let mut named = Named::default();
+        for question in kept.values() {
+            match question {
+                Question::Recent(recent) => {
+                    let list = named.recent.entry(recent.name.clone()).or_insert_with(|| {
+                        let own = self.named.recent.get(&recent.name);
+                        own.cloned().unwrap_or_default()
+                    });
+                    list.most_stamps = list.most_stamps.max(recent.stamps());
+                }
+                Question::HashLimit(limit) => {
+                    for v6 in [false, true] {
+                        let name = (limit.name.clone(), v6);
+                        if let Some(own) = self.named.rates.get(&name) {
+                            named.rates.insert(name, own.clone());
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        named
     }
 
     /// The questions of one table for one packet.
-    pub(super) fn ask<'a>(
-        &'a mut self,
-        table: usize,
-        (jiffies, hz): (u64, u32),
-        now: Timestamp,
-        network: &'a [u8],
-        random: &'a mut fastrand::Rng,
-    ) -> Asked<'a> {
+    pub(super) fn ask<'a>(&'a mut self, table: usize, about: Circumstances<'a>) -> Asked<'a> {
         Asked {
             kept: &mut self.kept,
+            named: &mut self.named,
             table,
-            jiffies,
-            hz,
-            now,
-            network,
-            random,
+            about,
         }
     }
 }
@@ -129,9 +165,32 @@ fn same_rule(table: &Table, rule: &Rule) -> Option<RulePlace> {
 impl Asked<'_> {
     /// Answers one question.
     pub(super) fn answer(&mut self, at: RulePlace, statement: usize) -> bool {
+        let about = &mut self.about;
+        let (jiffies, hz) = about.ticks;
+        let network = about.network;
         match self.kept.get_mut(&(self.table, at, statement)) {
-            Some(Question::Rate(rate)) => rate.passes(self.jiffies, self.hz),
-            Some(Question::Bucket(bucket)) => bucket.passes(self.now, self.network.len()),
+            Some(Question::Rate(rate)) => rate.passes(jiffies, hz),
+            Some(Question::Bucket(bucket)) => bucket.passes(about.now, network.len()),
+            Some(Question::Recent(recent)) => {
+                let list = self.named.recent.entry(recent.name.clone()).or_default();
+                recent.passes(list, network, jiffies, hz)
+            }
+            Some(Question::HashLimit(limit)) => {
+                let v6 = network.first().is_some_and(|first| first >> 4 == 6);
+                let flows = self.named.rates.entry((limit.name.clone(), v6));
+                limit.passes(flows.or_default(), network, about.ports, jiffies, hz)
+            }
+            Some(Question::Connections(limit)) => {
+                limit.passes(about.connections, jiffies, about.tuple, network)
+            }
+            Some(Question::Consumption {
+                limit,
+                over,
+                consumed,
+            }) => {
+                *consumed = consumed.saturating_add(network.len() as u64);
+                (*consumed > *limit) == *over
+            }
             Some(Question::Nth { every, count }) => {
                 *count = if *count >= *every { 0 } else { *count + 1 };
                 *count == 0
@@ -139,8 +198,8 @@ impl Asked<'_> {
             Some(Question::Chance {
                 threshold,
                 inverted,
-            }) => (self.random.u32(..) & 0x7fff_ffff < *threshold) != *inverted,
-            Some(Question::Quota { left }) => match left.checked_sub(self.network.len() as u64) {
+            }) => (about.random.u32(..) & 0x7fff_ffff < *threshold) != *inverted,
+            Some(Question::Quota { left }) => match left.checked_sub(network.len() as u64) {
                 Some(rest) => {
                     *left = rest;
                     true
@@ -150,8 +209,8 @@ impl Asked<'_> {
                     false
                 }
             },
-            Some(Question::Number(number)) => number.passes(self.random),
-            Some(Question::Fragment(field)) => field.passes(self.network),
+            Some(Question::Number(number)) => number.passes(about.random),
+            Some(Question::Fragment(field)) => field.passes(network),
             None => false,
         }
     }
@@ -170,6 +229,18 @@ enum Question {
     Chance { threshold: u32, inverted: bool },
     /// `-m quota`, bytes.
     Quota { left: u64 },
+    /// nft's `quota`, bytes.
+    Consumption {
+        limit: u64,
+        over: bool,
+        consumed: u64,
+    },
+    /// `-m recent`.
+    Recent(Recent),
+    /// `-m hashlimit`.
+    HashLimit(HashLimit),
+    /// `-m connlimit`, nft's `ct count`.
+    Connections(ConnectionLimit),
     /// nft's `numgen`.
     Number(Number),
     /// The field that holds a fragment's place, with its flags.
@@ -321,6 +392,15 @@ impl Question {
             ["-m", "quota", "--quota", bytes] => Some(Question::Quota {
                 left: bytes.parse().ok()?,
             }),
+            ["-m", "recent", options @ ..] => Recent::read(options).map(Question::Recent),
+            ["-m", "hashlimit", options @ ..] => HashLimit::read(options).map(Question::HashLimit),
+            ["-m", "connlimit", options @ ..] => {
+                ConnectionLimit::read_connlimit(options).map(Question::Connections)
+            }
+            ["ct", "count", rest @ ..] => {
+                ConnectionLimit::read_count(rest).map(Question::Connections)
+            }
+            ["quota", rest @ ..] => read_quota(rest),
             ["limit", "rate", rest @ ..] => read_bucket(rest),
             ["ip", "frag-off", rest @ ..] => read_fragment(false, rest),
             ["frag", "frag-off", rest @ ..] => read_fragment(true, rest),
@@ -410,17 +490,41 @@ fn read_statistic(options: &[&str]) -> Option<Question> {
     }
 }
 
+/// `[over|until] 10 mbytes [used …]`.
+fn read_quota(words: &[&str]) -> Option<Question> {
+    let (over, words) = match words {
+        ["over", rest @ ..] => (true, rest),
+        ["until", rest @ ..] => (false, rest),
+        rest => (false, rest),
+    };
+    let bytes = |number: &str, unit: &str| number.parse::<u64>().ok()?.checked_mul(scale(unit)?);
+    let (limit, consumed) = match words {
+        [number, unit] => (bytes(number, unit)?, 0),
+        [number, unit, "used", used, its] => (bytes(number, unit)?, bytes(used, its)?),
+        _ => return None,
+    };
+    Some(Question::Consumption {
+        limit,
+        over,
+        consumed,
+    })
+}
+
+/// Bytes of a unit of nft's.
+fn scale(unit: &str) -> Option<u64> {
+    match unit {
+        "bytes" => Some(1),
+        "kbytes" => Some(1024),
+        "mbytes" => Some(1024 * 1024),
+        _ => None,
+    }
+}
+
 /// `[over] 5/second [burst 9 packets]`, `[over] 10 kbytes/second [burst 5 kbytes]`.
 fn read_bucket(words: &[&str]) -> Option<Question> {
     let (over, words) = match words {
         ["over", rest @ ..] => (true, rest),
         words => (false, words),
-    };
-    let scale = |unit: &str| match unit {
-        "bytes" => Some(1),
-        "kbytes" => Some(1024),
-        "mbytes" => Some(1024 * 1024),
-        _ => None,
     };
     let (rate, unit, factor, rest) = match words {
         [rate, rest @ ..] if rate.contains('/') => {
@@ -511,14 +615,27 @@ mod tests {
         let question = Question::read(text).expect(text);
         let mut questions = Questions {
             kept: BTreeMap::from([((0, place, 0), question)]),
+            named: Named::default(),
         };
+        let connections = Connections::default();
         let mut random = fastrand::Rng::with_seed(7);
         (0..times as u64)
             .map(|n| {
                 let now = Timestamp(1_000_000_000 + n * step_milliseconds * 1_000_000);
                 let jiffies = now.0 / 4_000_000;
                 questions
-                    .ask(0, (jiffies, 250), now, &[0; 100], &mut random)
+                    .ask(
+                        0,
+                        Circumstances {
+                            ticks: (jiffies, 250),
+                            now,
+                            network: &[0; 100],
+                            ports: None,
+                            connections: &connections,
+                            tuple: None,
+                            random: &mut random,
+                        },
+                    )
                     .answer(place, 0)
             })
             .collect()
@@ -618,8 +735,9 @@ mod tests {
     #[test]
     fn what_cannot_be_answered_is_not_read() {
         for text in [
-            "-m recent --set",
+            "-m recent --rcheck --rttl",
             "-m hashlimit --hashlimit-upto 5/sec",
+            "-m owner --uid-owner 0",
             "ct status dnat",
             "limit rate many/second",
         ] {

@@ -10,7 +10,7 @@ use transect_walk::netfilter::{Ended, PacketFacts, RulePlace, RuleState, run, se
 
 use super::mangle::Mangling;
 use super::plan::{ChainAt, Step};
-use super::question::Asked;
+use super::question::{Asked, Circumstances};
 use super::reject::Answer;
 use crate::conntrack::Tracking;
 use crate::device::DeviceId;
@@ -208,14 +208,18 @@ impl Stack {
         let Some(table) = netfilter.rules.tables.get(at.table) else {
             return Verdict::Accept;
         };
+        let connection = netfilter.connections.of(&packet.tracking);
+        let about = Circumstances {
+            ticks: (jiffies, self.ticks.hz()),
+            now,
+            network: packet.network(),
+            ports: facts.source_port.zip(facts.destination_port),
+            tuple: connection.map(|connection| connection.original),
+            connections: &netfilter.connections,
+            random: &mut self.random,
+        };
         let mut effects = Effects {
-            asked: netfilter.questions.ask(
-                at.table,
-                (jiffies, self.ticks.hz()),
-                now,
-                packet.network(),
-                &mut self.random,
-            ),
+            asked: netfilter.questions.ask(at.table, about),
             counted: Vec::new(),
             manglings: Vec::new(),
         };

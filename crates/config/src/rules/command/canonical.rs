@@ -291,6 +291,7 @@ impl Spec {
             for option in options.iter_mut() {
                 super::canonical::spelling::of_match(family, module, option)?;
             }
+            add_defaults(family, module, options);
             options.sort_by_key(|option| place_in_module(&option.name));
         }
         // A limit's burst of 5 goes without saying.
@@ -384,12 +385,70 @@ fn most_values(option: &str) -> usize {
     }
 }
 
+/// What `iptables-save` prints although nobody said it.
+fn add_defaults(family: Family, module: &str, options: &mut Vec<Argument>) {
+    let has = |options: &[Argument], names: &[&str]| {
+        options
+            .iter()
+            .any(|option| names.contains(&option.name.as_str()))
+    };
+    let mut add = |names: &[&str], name: &str, value: &str| {
+        if !has(options, names) {
+            options.push(Argument {
+                negated: false,
+                name: name.to_owned(),
+                values: match value {
+                    "" => Vec::new(),
+                    value => vec![value.to_owned()],
+                },
+            });
+        }
+    };
+    let six = family == Family::Ip6;
+    match module {
+        "recent" => {
+            let whole = match six {
+                true => "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                false => "255.255.255.255",
+            };
+            add(&["--name"], "--name", "DEFAULT");
+            add(&["--mask"], "--mask", whole);
+            add(&["--rsource", "--rdest"], "--rsource", "");
+        }
+        "connlimit" => {
+            let whole = if six { "128" } else { "32" };
+            add(&["--connlimit-mask"], "--connlimit-mask", whole);
+            add(
+                &["--connlimit-saddr", "--connlimit-daddr"],
+                "--connlimit-saddr",
+                "",
+            );
+        }
+        "hashlimit" => add(&["--hashlimit-burst"], "--hashlimit-burst", "5"),
+        _ => {}
+    }
+}
+
 /// Where an option stands among its module's when `iptables-save` prints them; those not named keep their order.
 fn place_in_module(option: &str) -> usize {
     match option {
         "--sport" | "--mode" | "--limit" => 0,
         "--dport" | "--probability" | "--every" | "--limit-burst" => 1,
         "--tcp-option" | "--packet" => 2,
+        // `recent_save`, `connlimit_save`, `hashlimit_save`
+        "--set" | "--rcheck" | "--update" | "--remove" => 0,
+        "--seconds" => 1,
+        "--hitcount" => 2,
+        "--name" => 4,
+        "--mask" => 5,
+        "--rsource" | "--rdest" => 6,
+        "--connlimit-upto" | "--connlimit-above" | "--hashlimit-upto" | "--hashlimit-above" => 0,
+        "--hashlimit-burst" => 1,
+        "--hashlimit-mode" => 2,
+        "--hashlimit-srcmask" => 4,
+        "--hashlimit-dstmask" => 5,
+        "--connlimit-mask" => 4,
+        "--connlimit-saddr" | "--connlimit-daddr" => 5,
         _ => 3,
     }
 }

@@ -479,7 +479,7 @@ fn a_device_has_chains_of_its_own() {
 #[test]
 fn rules_that_cannot_be_run_change_nothing() {
     let mut world = world();
-    let words: Vec<String> = "iptables-legacy -A INPUT -m recent --set -j DROP"
+    let words: Vec<String> = "iptables-legacy -A INPUT -m owner --uid-owner 0 -j DROP"
         .split(' ')
         .map(str::to_owned)
         .collect();
@@ -487,7 +487,7 @@ fn rules_that_cannot_be_run_change_nothing() {
     let refused = world.hosts[SERVER].change_rules(now, |rules| apply_command(rules, &words));
     assert_eq!(
         refused,
-        Err("table ip filter, chain INPUT, rule 1 (\"-A INPUT -m recent --set -j DROP\"): the model cannot run \"-m recent --set\"".to_owned())
+        Err("table ip filter, chain INPUT, rule 1 (\"-A INPUT -m owner --uid-owner 0 -j DROP\"): the model cannot run \"-m owner --uid-owner 0\"".to_owned())
     );
     assert_eq!(world.hosts[SERVER].rules().tables, []);
 }

@@ -57,6 +57,7 @@ fn value_of_match(family: Family, module: &str, name: &str, value: &str) -> Opti
         }
         "--mark" => masked(value)?,
         "--limit" => rate(value)?,
+        "--hashlimit-upto" | "--hashlimit-above" if !value.contains("b/") => rate(value)?,
         "--probability" => probability(value)?,
         "--dscp" if module == "dscp" => format!("0x{:02x}", names::dscp(value)?),
         "--limit-burst" | "--every" | "--packet" => value.parse::<u32>().ok()?.to_string(),

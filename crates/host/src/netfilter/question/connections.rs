@@ -1,0 +1,103 @@
+//! How many connections there are already (`nf_conncount`): of an address (`xt_connlimit`), of all that come to the rule
+//! (`nft_connlimit`).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::named::masked;
+use crate::conntrack::{Connections, Tuple};
+use crate::ip::bytes::addresses;
+
+/// `-m connlimit`, `ct count`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ConnectionLimit {
+    limit: usize,
+    /// Passes where there are more; else where there are not.
+    over: bool,
+    /// Whose connections are counted together; nothing for all.
+    of: Option<(Side, u8)>,
+    /// Those that came to the rule, and had not ended when it last looked.
+    seen: BTreeMap<Option<IpAddr>, Vec<Tuple>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Source,
+    Destination,
+}
+
+/// No rule remembers more connections of one address than this.
+const MOST_CONNECTIONS: usize = 65536;
+
+impl ConnectionLimit {
+    /// `[!] --connlimit-above|-upto N [--connlimit-mask BITS] [--connlimit-saddr|-daddr]`.
+    pub(super) fn read_connlimit(options: &[&str]) -> Option<Self> {
+        let (mut limit, mut over, mut inverted) = (None, true, false);
+        let (mut side, mut mask) = (Side::Source, 128);
+        let mut words = options.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "!" => inverted = true,
+                "--connlimit-above" => limit = words.next()?.parse().ok(),
+                "--connlimit-upto" => {
+                    limit = words.next()?.parse().ok();
+                    over = false;
+                }
+                "--connlimit-mask" => mask = words.next()?.parse().ok()?,
+                "--connlimit-saddr" => side = Side::Source,
+                "--connlimit-daddr" => side = Side::Destination,
+                _ => return None,
+            }
+        }
+        Some(ConnectionLimit {
+            limit: limit?,
+            over: over != inverted,
+            of: Some((side, mask)),
+            seen: BTreeMap::new(),
+        })
+    }
+
+    /// `[over] N`.
+    pub(super) fn read_count(words: &[&str]) -> Option<Self> {
+        let (over, number) = match words {
+            ["over", number] => (true, number),
+            [number] => (false, number),
+            _ => return None,
+        };
+        Some(ConnectionLimit {
+            limit: number.parse().ok()?,
+            over,
+            of: None,
+            seen: BTreeMap::new(),
+        })
+    }
+
+    /// `connlimit_mt`, `nft_connlimit_do_eval`. `tuple` is that of the packet's connection, as its first packet went.
+    pub(super) fn passes(
+        &mut self,
+        connections: &Connections,
+        jiffies: u64,
+        tuple: Option<Tuple>,
+        network: &[u8],
+    ) -> bool {
+        let (source, destination) = addresses(network);
+        let key = self.of.map(|(side, mask)| match side {
+            Side::Source => masked(source, mask),
+            Side::Destination => masked(destination, mask),
+        });
+        let own = self.seen.entry(key).or_default();
+        // What has ended, or never came to be, is no more (`find_or_evict`, `already_closed`).
+        own.retain(|one| {
+            Some(*one) == tuple
+                || connections
+                    .known(one, jiffies)
+                    .is_some_and(|connection| !connection.is_closed())
+        });
+        if let Some(tuple) = tuple.filter(|tuple| !own.contains(tuple))
+            && own.len() < MOST_CONNECTIONS
+        {
+            own.push(tuple);
+        }
+        (own.len() > self.limit) == self.over
+    }
+}
