@@ -26,6 +26,17 @@ fn option(cursor: &mut Cursor<'_>) -> Result<TcpOption, ParseError> {
     let before = cursor.clone();
     let what =
         "a TCP option: nop, eol, mss, wscale, sackOK, sack, TS, FO, FOEXP, md5, ECN, opt, or `...`";
+    let name = cursor.peek_word()?;
+    if name.starts_with("mp")
+        || matches!(
+            name,
+            "dss" | "add_address" | "add_addr" | "remove_address" | "rm_addr"
+        )
+    {
+        return Err(cursor.error(format!(
+            "MPTCP (`{name}`) is not among what this interpreter can do"
+        )));
+    }
     Ok(match cursor.word(what)? {
         "nop" => TcpOption::Nop,
         "eol" => TcpOption::Eol,

@@ -19,7 +19,7 @@ pub(super) fn packet(cursor: &mut Cursor<'_>) -> Result<Packet, ParseError> {
     let word = cursor.peek_word()?;
     if matches!(
         word,
-        "ipv4" | "ipv6" | "gre" | "mpls" | "psp" | "ah" | "esp"
+        "ipv4" | "ipv6" | "gre" | "mpls" | "encap" | "psp" | "ah" | "esp"
     ) {
         return Err(cursor.error(format!(
             "packets inside of other packets (`{word}`) are not among what this interpreter can do"
@@ -37,6 +37,12 @@ pub(super) fn packet(cursor: &mut Cursor<'_>) -> Result<Packet, ParseError> {
         }
         _ => (ports(cursor)?, Body::Tcp(segment(cursor)?)),
     };
+    if cursor.eat("{")? {
+        return Err(cursor.error(
+            "mutations of packets (`{ mut … }`) are not among what this interpreter can do"
+                .to_owned(),
+        ));
+    }
     Ok(Packet {
         direction,
         ip,

@@ -160,6 +160,11 @@ impl Runner<'_> {
 
     /// The flow of a packet, where it is the one that is looked at: that of the ports which the script names, or the one under test.
     fn belongs(&mut self, expected: &Packet, live: &Live) -> Option<usize> {
+        // What answers a ping is no socket's affair; a script that waits for it says so.
+        let informs = matches!(live.packet.body, Body::Icmp(_)) && live.quoted.is_none();
+        if informs && !matches!(expected.body, Body::Icmp(_)) {
+            return None;
+        }
         let index = self.flows.outbound(live)?;
         let wanted = match expected.ports {
             Some(ports) => self.flows.get(index)?.ports() == ports,

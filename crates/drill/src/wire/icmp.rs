@@ -15,7 +15,12 @@ const V4_TYPES: &[(&str, u8)] = &[
     ("time_exceeded", 11),
     ("parameter_problem", 12),
     ("timestamp", 13),
+    ("timestamp_request", 13),
     ("timestamp_reply", 14),
+    ("information_request", 15),
+    ("information_reply", 16),
+    ("address_mask_request", 17),
+    ("address_mask_reply", 18),
 ];
 
 const V6_TYPES: &[(&str, u8)] = &[
@@ -44,6 +49,7 @@ const V4_UNREACHABLE: &[(&str, u8)] = &[
     ("host_unreachable_for_tos", 12),
     ("packet_filtered", 13),
     ("prohibited", 13),
+    ("precedence_violation", 14),
     ("host_precedence_violation", 14),
     ("precedence_cutoff", 15),
 ];

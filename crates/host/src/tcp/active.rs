@@ -277,7 +277,7 @@ impl Connection {
         self.sender.establish(&mut Context::of(stack));
         self.recall_metrics(stack);
         self.sender.gso_max_size = GSO.size;
-        self.expand_send_buffer(stack.settings.tcp.wmem[2]);
+        self.expand_send_buffer(stack);
         self.sender.lsndtime = clock.jiffies();
         self.fast_path = self.snd_wscale == 0;
     }

@@ -235,6 +235,7 @@ impl Connection {
             end: segment.end_seq,
         });
         self.sender.sent(&mut Context::of(stack), segment);
+        self.check_space(stack);
         Probing::Sent
     }
 

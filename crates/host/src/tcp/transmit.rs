@@ -197,9 +197,8 @@ impl Connection {
 
     /// A program that waits for room is told (`tcp_check_space`, `tcp_new_space`, `sk_stream_write_space`).
     pub(super) fn check_space(&mut self, stack: &mut Stack) {
-        let largest = stack.settings.tcp.wmem[2];
         if self.no_space {
-            self.expand_send_buffer(largest);
+            self.expand_send_buffer(stack);
             let watermark = self.watermark(stack);
             if self.send_buffer.is_writable(self.sender.snd_nxt, watermark) {
                 self.no_space = false;
@@ -215,21 +214,23 @@ impl Connection {
         }
     }
 
-    /// TCP_NOTSENT_LOWAT, or the setting.
+    /// TCP_NOTSENT_LOWAT, or the setting; 0 stands for the setting, too (`tcp_notsent_lowat`).
     pub(super) fn watermark(&self, stack: &Stack) -> u32 {
         self.options
             .notsent_lowat
+            .filter(|bytes| *bytes > 0)
             .unwrap_or(stack.settings.tcp.notsent_lowat)
     }
 
     /// The send buffer grows with the congestion window, unless that is not used up (`tcp_should_expand_sndbuf`).
-    pub(super) fn expand_send_buffer(&mut self, largest: u32) {
+    pub(super) fn expand_send_buffer(&mut self, stack: &Stack) {
         let cwnd = self.sender.congestion.snd_cwnd;
         if self.send_buffer.locked || self.sender.in_flight() >= cwnd {
             return;
         }
         let mss = self.mss_clamp.max(self.sender.mss_cache);
         let reordering = self.sender.reordering();
+        let largest = stack.settings.tcp.wmem[2];
         self.send_buffer.expand(largest, mss, cwnd, reordering);
     }
 
@@ -326,6 +327,8 @@ impl Connection {
         }
         *sent += u32::from(segment.pcount.max(1));
         self.sender.sent(&mut Context::of(stack), segment);
+        // tcp_event_new_data_sent: less waits to be sent, and the congestion window may not be full yet.
+        self.check_space(stack);
         true
     }
 

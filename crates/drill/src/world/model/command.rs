@@ -25,6 +25,21 @@ const WITHOUT_MEANING: &[&str] = &[
     "net.ipv4.tcp_reflect_tos",
 ];
 
+/// Parameters of modules, as they are in the model and cannot be changed.
+const PARAMETERS: &[(&str, &str)] = &[
+    ("/sys/module/tcp_cubic/parameters/hystart", "1"),
+    ("/sys/module/tcp_cubic/parameters/hystart_detect", "3"),
+    ("/sys/module/tcp_cubic/parameters/hystart_low_window", "16"),
+    ("/sys/module/tcp_cubic/parameters/fast_convergence", "1"),
+    ("/sys/module/tcp_cubic/parameters/tcp_friendliness", "1"),
+];
+
+/// Whether a command writes a parameter of a module to be what it is anyway.
+fn is_parameter_as_it_is(command: &str) -> bool {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    matches!(words.as_slice(), ["echo", value, ">", path] if PARAMETERS.contains(&(*path, *value)))
+}
+
 impl ModelWorld {
     /// Sets a setting; what there is to say about it.
     pub(super) fn set_sysctl(
@@ -66,6 +81,9 @@ impl ModelWorld {
         let Some((program, words)) = all.split_first() else {
             return Ok(Vec::new());
         };
+        if is_parameter_as_it_is(text) {
+            return Ok(Vec::new());
+        }
         match *program {
             "ip" => {}
             "tc" => return self.traffic_control(words).ok_or_else(refused),
