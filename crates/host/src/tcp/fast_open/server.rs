@@ -20,6 +20,7 @@ use super::super::{Socket, Tcp};
 use super::{Cookie, FastOpen, FastOpenOption, Left, Pending, SERVER, SERVER_NO_COOKIE};
 use crate::counters::{TcpCounter, TcpExtCounter};
 use crate::drop_reason::DropReason;
+use crate::settings::FastOpenKey;
 use crate::socket::{Event, SocketId};
 use crate::stack::Stack;
 
@@ -42,6 +43,53 @@ pub(in crate::tcp) struct Tried {
     pub(in crate::tcp) child: Option<SocketId>,
     /// What the SYN-ACK says about cookies.
     pub(in crate::tcp) answer: Option<FastOpenOption>,
+}
+
+/// What a SYN shows of a cookie, and what it is answered.
+enum Shown {
+    /// None, or the wish for one.
+    None(Option<FastOpenOption>),
+    /// A wrong one.
+    Bad(Option<FastOpenOption>),
+    /// A right one, made with the key of this number; or none is needed.
+    Good {
+        known: usize,
+        fresh: Option<FastOpenOption>,
+    },
+}
+
+/// Judges it (`tcp_fastopen_cookie_gen_check`); `free`: none is needed.
+fn check_cookie(
+    keys: &[FastOpenKey],
+    request: &Request,
+    wish: Option<FastOpenOption>,
+    free: bool,
+) -> Shown {
+    if free {
+        return Shown::Good {
+            known: 0,
+            fresh: None,
+        };
+    }
+    let Some(wish) = wish else {
+        // Without an option data alone is nothing.
+        return Shown::None(None);
+    };
+    let (client, server) = (request.ends.peer.address, request.ends.local.address);
+    let mut own = keys
+        .iter()
+        .map(|key| Cookie::generate(*key, client, server));
+    let fresh = own.clone().next().map(|cookie| FastOpenOption {
+        cookie: Some(cookie),
+        experimental: wish.experimental,
+    });
+    let Some(cookie) = wish.cookie else {
+        return Shown::None(fresh);
+    };
+    match own.position(|own| own == cookie) {
+        Some(known) => Shown::Good { known, fresh },
+        None => Shown::Bad(fresh),
+    }
 }
 
 impl Listener {
@@ -92,40 +140,23 @@ impl Tcp {
         }
         let keys = listener.options.fast_open_keys(&stack.settings.tcp);
         let free = enabled & SERVER_NO_COOKIE != 0 || listener.options.fast_open_no_cookie();
-        let (client, server) = (request.ends.peer.address, request.ends.local.address);
-        let cookies: Vec<Cookie> = keys
-            .iter()
-            .map(|key| Cookie::generate(*key, client, server))
-            .collect();
-        let (cookie, experimental) = match wish {
-            _ if free => (None, false),
-            // Without an option data alone is nothing.
-            None => return Tried::default(),
-            Some(wish) => (wish.cookie, wish.experimental),
-        };
-        let fresh = cookies.first().map(|cookie| FastOpenOption {
-            cookie: Some(*cookie),
-            experimental,
-        });
+        let shown = check_cookie(keys, request, wish, free);
         let fails = TcpExtCounter::TCPFastOpenPassiveFail;
-        let known = match cookie {
-            _ if free => 0,
-            None => {
+        let (known, fresh) = match shown {
+            Shown::Good { known, fresh } => (known, fresh),
+            Shown::Bad(answer) => {
+                stack.counters.tcp_ext.count(fails);
                 return Tried {
                     child: None,
-                    answer: fresh,
+                    answer,
                 };
             }
-            Some(cookie) => match cookies.iter().position(|own| *own == cookie) {
-                Some(known) => known,
-                None => {
-                    stack.counters.tcp_ext.count(fails);
-                    return Tried {
-                        child: None,
-                        answer: fresh,
-                    };
-                }
-            },
+            Shown::None(answer) => {
+                return Tried {
+                    child: None,
+                    answer,
+                };
+            }
         };
         match self.make_fast_child(stack, id, request, (segment, payload)) {
             Some(child) => {
@@ -143,10 +174,9 @@ impl Tcp {
             }
             None => {
                 stack.counters.tcp_ext.count(fails);
-                let answer = fresh.filter(|_| !free);
                 Tried {
                     child: None,
-                    answer,
+                    answer: fresh,
                 }
             }
         }
