@@ -101,3 +101,50 @@ impl ConnectionLimit {
         (own.len() > self.limit) == self.over
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tuple(port: u16) -> Tuple {
+        Tuple {
+            source: "10.0.0.1".parse().unwrap(),
+            destination: "10.0.0.2".parse().unwrap(),
+            protocol: 6,
+            source_key: port,
+            destination_key: 80,
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_any_more_does_not_count() {
+        let mut limit = ConnectionLimit::read_count(&["over", "1"]).unwrap();
+        let network = [&[0x45; 12][..], &[10, 0, 0, 1, 10, 0, 0, 2]].concat();
+        let nobody = Connections::default();
+        for port in 1..5 {
+            assert!(!limit.passes(&nobody, 1, Some(tuple(port)), &network));
+        }
+        assert_eq!(limit.seen[&None], [tuple(4)]);
+    }
+
+    #[test]
+    fn words() {
+        let read = |text: &str| {
+            let words: Vec<&str> = text.split(' ').collect();
+            ConnectionLimit::read_connlimit(&words)
+        };
+        let above = read("--connlimit-above 2 --connlimit-mask 24 --connlimit-daddr").unwrap();
+        assert_eq!((above.limit, above.over), (2, true));
+        assert_eq!(above.of, Some((Side::Destination, 24)));
+        assert_eq!(
+            read("! --connlimit-above 2"),
+            read("--connlimit-upto 2"),
+            "inverted"
+        );
+        assert_eq!(read("--connlimit-mask 24"), None);
+        assert_eq!(
+            ConnectionLimit::read_count(&["3"]).map(|own| own.over),
+            Some(false)
+        );
+    }
+}
