@@ -15,7 +15,13 @@ macro_rules! counters {
 
         impl Counted for $name {
             const NAMES: &'static [&'static str] = &[$(stringify!($variant),)+];
+            type Values = [u64; <$name as Counted>::NAMES.len()];
 
+            fn zeros() -> Self::Values {
+                [0; <$name as Counted>::NAMES.len()]
+            }
+
+            #[inline]
             fn index(self) -> usize {
                 self as usize
             }
@@ -27,6 +33,11 @@ macro_rules! counters {
 pub trait Counted: Copy + 'static {
     /// The names, in the order of declaration.
     const NAMES: &'static [&'static str];
+    /// A value for each: an array.
+    type Values: AsRef<[u64]> + AsMut<[u64]> + std::fmt::Debug + Clone + PartialEq + Eq;
+
+    /// None of them has moved.
+    fn zeros() -> Self::Values;
 
     /// The counter's place in the group.
     fn index(self) -> usize;
@@ -34,17 +45,13 @@ pub trait Counted: Copy + 'static {
 
 /// The values of one group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group<C> {
-    values: Vec<u64>,
-    group: std::marker::PhantomData<C>,
+pub struct Group<C: Counted> {
+    values: C::Values,
 }
 
 impl<C: Counted> Default for Group<C> {
     fn default() -> Self {
-        Group {
-            values: vec![0; C::NAMES.len()],
-            group: std::marker::PhantomData,
-        }
+        Group { values: C::zeros() }
     }
 }
 
@@ -58,14 +65,14 @@ impl<C: Counted> Group<C> {
     /// Adds an amount; wraps around as the kernel's do.
     #[inline]
     pub fn add(&mut self, counter: C, amount: u64) {
-        if let Some(value) = self.values.get_mut(counter.index()) {
+        if let Some(value) = self.values.as_mut().get_mut(counter.index()) {
             *value = value.wrapping_add(amount);
         }
     }
 
     /// Takes one off: for `CurrEstab`, which is a gauge.
     pub fn uncount(&mut self, counter: C) {
-        if let Some(value) = self.values.get_mut(counter.index()) {
+        if let Some(value) = self.values.as_mut().get_mut(counter.index()) {
             *value = value.wrapping_sub(1);
         }
     }
@@ -73,13 +80,17 @@ impl<C: Counted> Group<C> {
     /// The value.
     #[inline]
     pub fn of(&self, counter: C) -> u64 {
-        self.values.get(counter.index()).copied().unwrap_or(0)
+        self.values
+            .as_ref()
+            .get(counter.index())
+            .copied()
+            .unwrap_or(0)
     }
 
     /// The value of the counter with this name; nothing where there is none.
     pub fn named(&self, name: &str) -> Option<u64> {
         let index = C::NAMES.iter().position(|known| *known == name)?;
-        self.values.get(index).copied()
+        self.values.as_ref().get(index).copied()
     }
 }
 
@@ -403,6 +414,7 @@ pub struct Counters {
 
 impl Counters {
     /// The IP counters of one family.
+    #[inline]
     pub fn ip(&mut self, version: transect_config::IpVersion) -> &mut Group<IpCounter> {
         match version {
             transect_config::IpVersion::V4 => &mut self.ip4,
@@ -411,6 +423,7 @@ impl Counters {
     }
 
     /// The UDP counters of one family.
+    #[inline]
     pub fn udp(&mut self, version: transect_config::IpVersion) -> &mut Group<UdpCounter> {
         match version {
             transect_config::IpVersion::V4 => &mut self.udp4,

@@ -133,9 +133,14 @@ impl Stopped {
 impl crate::stack::Stack {
     /// Runs a hook (`nf_hook`): connection tracking, rules, translation. Enters and leaves the hook's point. At LOCAL_OUT,
     /// `packet.reroute` says behind it whether the route is to be looked up again.
+    #[inline]
     pub(crate) fn run_hook<H: IpHook>(&mut self, mut packet: Packet) -> Result<Passed<H>, Stopped> {
         // What a bridge sent through PRE_ROUTING does not pass it again (`ip_sabotage_in`).
         if std::mem::take(&mut packet.bridged) && H::HOOK == transect_path::Hook::PreRouting {
+            return Ok(Passed::by_rules(packet));
+        }
+        if self.netfilter.is_silent(H::HOOK) {
+            self.pass(&mut packet, H::HOOK.point());
             return Ok(Passed::by_rules(packet));
         }
         self.traverse(H::HOOK, packet).map(Passed::by_rules)

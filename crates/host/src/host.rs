@@ -202,7 +202,14 @@ impl Host {
     }
 
     /// Works off what waits inside of the host (softirq): received packets, and room in send buffers.
+    #[inline]
     pub(crate) fn run(&mut self) {
+        if self.stack.has_work() || self.tcp.has_throttled() {
+            self.work_off();
+        }
+    }
+
+    fn work_off(&mut self) {
         loop {
             self.account_freed();
             let received = self.stack.next_received();
@@ -218,17 +225,28 @@ impl Host {
 
     /// Gives the memory of freed packets back to their sockets (`skb->destructor`).
     fn account_freed(&mut self) {
-        if self.stack.freed.is_empty() {
-            return;
+        match self.stack.freed.as_slice() {
+            [] => return,
+            [one] => {
+                let (socket, bytes) = *one;
+                self.stack.freed.clear();
+                self.handle_freed(socket, bytes);
+                return;
+            }
+            _ => {}
         }
         // The list itself is used again.
         let mut freed = std::mem::take(&mut self.freed);
         std::mem::swap(&mut freed, &mut self.stack.freed);
         for (socket, bytes) in freed.drain(..) {
-            if !self.tcp.handle_freed(socket, bytes) {
-                self.transport.handle_freed(&mut self.stack, socket, bytes);
-            }
+            self.handle_freed(socket, bytes);
         }
         self.freed = freed;
+    }
+
+    fn handle_freed(&mut self, socket: SocketId, bytes: usize) {
+        if !self.tcp.handle_freed(socket, bytes) {
+            self.transport.handle_freed(&mut self.stack, socket, bytes);
+        }
     }
 }

@@ -61,6 +61,12 @@ impl Ip {
         self.broadcasts = None;
     }
 
+    /// Whether there is any.
+    #[inline]
+    pub(crate) fn has_looped(&self) -> bool {
+        !self.looped.is_empty()
+    }
+
     /// The next copy of what this host sent to itself among others.
     pub(crate) fn next_looped(&mut self) -> Option<crate::packet::Packet> {
         self.looped.pop_front()

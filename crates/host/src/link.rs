@@ -49,6 +49,8 @@ pub(crate) struct Link {
     outbox: VecDeque<(DeviceId, Packet)>,
     /// The per-CPU backlog: received, and not yet shown to anybody (`softnet_data.input_pkt_queue`).
     backlog: VecDeque<Packet>,
+    /// Some device may hold segments (GRO).
+    holding: bool,
     /// `/proc/net/softnet_stat`.
     softnet: Softnet,
     /// Frames that the taps lost because nobody fetched them.
@@ -75,12 +77,19 @@ impl Link {
             forwarding: Forwarding::default(),
             outbox: VecDeque::new(),
             backlog: VecDeque::new(),
+            holding: false,
             softnet: Softnet::default(),
             taps_lost: 0,
             next_handle: 0x8001,
         };
         link.add_devices(config, devices)?;
         Ok(link)
+    }
+
+    /// Whether a frame waits for [`Stack::next_received`], or segments are held.
+    #[inline]
+    pub(crate) fn has_received(&self) -> bool {
+        self.holding || !self.backlog.is_empty()
     }
 
     pub(crate) fn poll_transmit(&mut self) -> Option<(DeviceId, Packet)> {

@@ -63,7 +63,14 @@ impl Netfilter {
         Ok(())
     }
 
+    /// Whether nothing at all is at a hook, for neither family: it is only passed.
+    #[inline]
+    pub(crate) fn is_silent(&self, hook: transect_path::Hook) -> bool {
+        self.plan.is_silent(hook)
+    }
+
     /// Whether any chain of a device's hook is there: the cheap question before [`crate::stack::Stack::run_device_hook`].
+    #[inline]
     pub(crate) fn has_device_chains(&self, egress: bool) -> bool {
         !self.plan.device(egress).is_empty()
     }
@@ -111,6 +118,7 @@ impl Host {
 
 impl crate::stack::Stack {
     /// Runs the chains of a device (`nf_ingress`, `nf_egress`). None: the packet is gone, freed and counted.
+    #[inline]
     pub(crate) fn run_device_hook(
         &mut self,
         device: DeviceId,

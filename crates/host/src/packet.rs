@@ -117,17 +117,78 @@ impl Drop for Fields {
 impl Packet {
     /// A packet that this host makes, from its network header on.
     pub(crate) fn outgoing(version: IpVersion, network: &[u8], now: Timestamp) -> Self {
-        let mut data = spare::bytes(LINK_HEADER + network.len());
-        data.resize(LINK_HEADER, 0);
-        data.extend_from_slice(network);
-        Packet::from_data(data, ethertype(version), now)
+        let mut packet = Packet::with_room(network.len(), version, now);
+        packet.data.extend_from_slice(network);
+        packet
     }
 
-    /// The same of bytes that begin with room for the link header already.
-    pub(crate) fn from_data(data: Vec<u8>, ethertype: u16, now: Timestamp) -> Self {
+    /// A packet that this host makes: nothing yet but the room for its link header, and for that many bytes behind it.
+    pub(crate) fn with_room(room: usize, version: IpVersion, now: Timestamp) -> Self {
+        let room = LINK_HEADER + room;
+        let mut packet = match spare::packet(room) {
+            Some(fields) => Packet(fields),
+            None => Packet::empty(spare::bytes(room)),
+        };
+        packet.data.extend_from_slice(&[0; LINK_HEADER]);
+        packet.ethertype = ethertype(version);
+        packet.time = now;
+        packet
+    }
+
+    /// Nobody needs it any more, and it did not die (`consume_skb`).
+    pub(crate) fn consume(mut self) {
+        if let Some(journey) = self.journey.take() {
+            spare::give_back_journey(journey);
+        }
+        // Every field is named: none can be forgotten. EtherType and time are written by who takes it next.
+        let Fields {
+            data,
+            ethertype: _,
+            packet_type,
+            in_device,
+            out_device,
+            next_hop,
+            mtu,
+            checksum,
+            segmentation,
+            mark,
+            priority,
+            ignore_df,
+            largest_fragment,
+            tracking,
+            copied,
+            reroute,
+            bridged,
+            owner,
+            late,
+            time: _,
+            journey: _,
+        } = &mut *self.0;
+        data.clear();
+        *packet_type = PacketType::Outgoing;
+        *in_device = None;
+        *out_device = None;
+        *next_hop = None;
+        *mtu = 0;
+        *checksum = ChecksumState::None;
+        *segmentation = None;
+        *mark = 0;
+        *priority = 0;
+        *ignore_df = false;
+        *largest_fragment = 0;
+        *tracking = Tracking::None;
+        *copied = false;
+        *reroute = false;
+        *bridged = false;
+        *owner = None;
+        *late = Duration::ZERO;
+        spare::give_back_packet(self.0);
+    }
+
+    fn empty(data: Vec<u8>) -> Self {
         Packet(Box::new(Fields {
             data,
-            ethertype,
+            ethertype: 0,
             packet_type: PacketType::Outgoing,
             in_device: None,
             out_device: None,
@@ -145,7 +206,7 @@ impl Packet {
             bridged: false,
             owner: None,
             late: Duration::ZERO,
-            time: now,
+            time: Timestamp::MIN,
             journey: None,
         }))
     }
@@ -159,10 +220,9 @@ impl Packet {
             Some([high, low]) => u16::from_be_bytes([*high, *low]),
             _ => 0,
         };
-        let mut packet = Packet::outgoing(IpVersion::V4, &[], Timestamp::MIN);
+        let mut packet = Packet::empty(frame);
         packet.packet_type = PacketType::Host;
         packet.ethertype = ethertype;
-        packet.data = frame;
         packet
     }
 
@@ -245,7 +305,7 @@ impl Packet {
             owner: self.owner,
             late: self.late,
             time: self.time,
-            journey: self.journey.clone(),
+            journey: self.journey.as_deref().map(spare::journey_like),
         }))
     }
 
@@ -255,21 +315,25 @@ impl Packet {
     }
 
     /// From the network header on.
+    #[inline]
     pub fn network(&self) -> &[u8] {
         self.data.get(LINK_HEADER..).unwrap_or_default()
     }
 
     /// From the network header on, to be written.
+    #[inline]
     pub(crate) fn network_mut(&mut self) -> &mut [u8] {
         self.data.get_mut(LINK_HEADER..).unwrap_or_default()
     }
 
     /// Length from the network header on (`skb->len` behind the link layer), in bytes.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.data.len().saturating_sub(LINK_HEADER)
     }
 
     /// Which IP it is; nothing for ARP and others.
+    #[inline]
     pub(crate) fn version(&self) -> Option<IpVersion> {
         match self.ethertype {
             ETHERTYPE_IPV4 => Some(IpVersion::V4),

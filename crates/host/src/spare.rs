@@ -6,32 +6,41 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use crate::journey::{Journey, Step};
+use crate::journey::Journey;
+use crate::packet::Fields;
 
 /// Blocks of at most this many bytes are small: a frame of Ethernet's usual MTU is one.
 const SMALL: usize = 2048;
 /// Larger than this is not kept: the largest packet, a buffer of a connection that is not tuned up.
 const LARGE: usize = 256 << 10;
-/// How many of each are kept: 1 MiB, 4 MiB, and as many journeys.
+/// How many of each are kept: 1 MiB, 4 MiB, and as many journeys and whole packets with small blocks.
 const MOST_SMALL: usize = 512;
 const MOST_LARGE: usize = 16;
 const MOST_JOURNEYS: usize = 512;
-/// Steps of a packet that crosses two hosts.
-const STEPS: usize = 64;
+const MOST_PACKETS: usize = 512;
 
-#[derive(Default)]
 struct Spare {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
     #[expect(clippy::vec_box, reason = "the box is what is spared")]
     journeys: Vec<Box<Journey>>,
+    #[expect(clippy::vec_box, reason = "likewise")]
+    packets: Vec<Box<Fields>>,
 }
 
 thread_local! {
-    static SPARE: RefCell<Spare> = RefCell::default();
+    static SPARE: RefCell<Spare> = const {
+        RefCell::new(Spare {
+            small: Vec::new(),
+            large: Vec::new(),
+            journeys: Vec::new(),
+            packets: Vec::new(),
+        })
+    };
 }
 
 /// Something of what is spare; nothing where a thread ends, or where there is none.
+#[inline]
 fn with<T>(what: impl FnOnce(&mut Spare) -> Option<T>) -> Option<T> {
     let found = SPARE.try_with(|spare| match spare.try_borrow_mut() {
         Ok(mut spare) => what(&mut spare),
@@ -75,6 +84,32 @@ pub(crate) fn give_back(mut bytes: Vec<u8>) {
     });
 }
 
+/// A packet without a byte, all of its fields at their defaults but EtherType and time, with room for that many bytes at least.
+#[inline]
+pub(crate) fn packet(room: usize) -> Option<Box<Fields>> {
+    match room {
+        0..=SMALL => with(|spare| spare.packets.pop()),
+        _ => None,
+    }
+}
+
+/// A packet whose fields are as [`packet`] says.
+#[inline]
+pub(crate) fn give_back_packet(packet: Box<Fields>) {
+    if packet.data.capacity() != SMALL {
+        return;
+    }
+    let left = with(|spare| match spare.packets.len() < MOST_PACKETS {
+        true => {
+            spare.packets.push(packet);
+            None
+        }
+        // Dropped outside: its bytes come back to this place.
+        false => Some(packet),
+    });
+    drop(left);
+}
+
 /// An empty ring, with room for that many bytes at least.
 pub(crate) fn ring(room: usize) -> VecDeque<u8> {
     bytes(room.max(SMALL + 1)).into()
@@ -94,19 +129,22 @@ pub(crate) fn journey(packet: u64) -> Box<Journey> {
             journey.packet = packet;
             journey
         }
-        None => Box::new(Journey {
-            packet,
-            steps: Vec::<Step>::with_capacity(STEPS),
-        }),
+        None => Box::new(Journey::new(packet)),
     }
+}
+
+/// The journey so far of what is cut out of a packet.
+pub(crate) fn journey_like(whole: &Journey) -> Box<Journey> {
+    let mut part = journey(whole.packet);
+    part.copy(whole);
+    part
 }
 
 /// A journey that nobody follows any more.
 pub(crate) fn give_back_journey(mut journey: Box<Journey>) {
-    if journey.steps.capacity() != STEPS {
+    if !journey.clear() {
         return;
     }
-    journey.steps.clear();
     with(|spare| {
         if spare.journeys.len() < MOST_JOURNEYS {
             spare.journeys.push(journey);

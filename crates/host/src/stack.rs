@@ -11,7 +11,7 @@ use crate::counters::{Counters, IpCounter};
 use crate::device::DeviceId;
 use crate::drop_reason::DropReason;
 use crate::ip::Ip;
-use crate::journey::{Journey, Step, StepKind};
+use crate::journey::{Journey, Mark, StepKind};
 use crate::link::Link;
 use crate::netfilter::Netfilter;
 use crate::packet::Packet;
@@ -165,6 +165,12 @@ impl Stack {
         }
     }
 
+    /// Whether anything waits inside of the host.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        !self.freed.is_empty() || self.link.has_received() || self.ip.has_looped()
+    }
+
     /// The moment at which the running tick began: what counts in jiffies counts from there.
     pub(crate) fn tick(&self) -> Timestamp {
         self.ticks.moment(self.ticks.at(self.now))
@@ -184,6 +190,7 @@ impl Stack {
     }
 
     /// Gives a packet that has none a journey, where journeys are on.
+    #[inline]
     pub(crate) fn begin_journey(&mut self, packet: &mut Packet) {
         if self.journeys && packet.journey.is_none() {
             self.next_packet += 1;
@@ -206,19 +213,31 @@ impl Stack {
     /// The packet passes a point at which nothing can happen to it in this configuration.
     #[inline]
     pub(crate) fn pass(&self, packet: &mut Packet, point: Point) {
-        self.enter(packet, point);
-        self.leave(packet, point);
+        self.steps(
+            packet,
+            [(point, StepKind::Entered), (point, StepKind::Left)],
+        );
+    }
+
+    /// The packet goes from one point to the next one.
+    #[inline]
+    pub(crate) fn cross(&self, packet: &mut Packet, left: Point, entered: Point) {
+        self.steps(
+            packet,
+            [(left, StepKind::Left), (entered, StepKind::Entered)],
+        );
     }
 
     #[inline]
     fn step(&self, packet: &mut Packet, point: Point, what: StepKind) {
+        self.steps(packet, [(point, what)]);
+    }
+
+    /// Several of these in a row.
+    #[inline]
+    pub(crate) fn steps<const N: usize>(&self, packet: &mut Packet, steps: [Mark; N]) {
         if let Some(journey) = &mut packet.journey {
-            journey.push(Step {
-                at: self.now,
-                host: self.number,
-                point,
-                what,
-            });
+            journey.extend(self.now, self.number, steps);
         }
     }
 

@@ -176,8 +176,7 @@ impl Tcp {
             stack.counters.tcp.count(TcpCounter::InErrs);
             return stack.drop_packet(packet, point, DropReason::TcpCsum);
         }
-        stack.leave(&mut packet, point);
-        stack.enter(&mut packet, Point::SocketLookup);
+        stack.cross(&mut packet, point, Point::SocketLookup);
         if let Some((packet, owner)) = self.find(stack, &segment, packet) {
             self.deliver(stack, owner, &segment, packet);
         }
@@ -238,8 +237,7 @@ impl Tcp {
 
     /// The packet has found its socket.
     fn arrive(&self, stack: &Stack, packet: &mut Packet) {
-        stack.leave(packet, Point::SocketLookup);
-        stack.enter(packet, Point::SocketInput);
+        stack.cross(packet, Point::SocketLookup, Point::SocketInput);
     }
 
     /// The checks that a socket's owner asked for: IP_MINTTL, then the socket filter. The reason to drop it.
@@ -348,6 +346,7 @@ impl Tcp {
                 }
                 let verdict = connection.receive(stack, segment, segment.payload(&packet));
                 self.finish(stack, id, segment, &mut packet, verdict);
+                packet.consume();
             }
             Owner::Listener(id) => self.deliver_to_listener(stack, id, segment, packet, None),
             Owner::Renewed(id, isn) => {
@@ -422,8 +421,8 @@ impl Tcp {
         match verdict {
             Verdict::Consumed => stack.leave(packet, Point::SocketInput),
             Verdict::Queued => {
-                stack.leave(packet, Point::SocketInput);
-                stack.pass(packet, Point::ReceiveBuffer);
+                stack.cross(packet, Point::SocketInput, Point::ReceiveBuffer);
+                stack.leave(packet, Point::ReceiveBuffer);
             }
             Verdict::Dropped(reason) | Verdict::Reset(reason) => {
                 if matches!(verdict, Verdict::Reset(_)) {
@@ -555,6 +554,12 @@ impl Tcp {
             self.throttled.push(id);
         }
         true
+    }
+
+    /// Whether anybody was held back, and is no more.
+    #[inline]
+    pub(crate) fn has_throttled(&self) -> bool {
+        !self.throttled.is_empty()
     }
 
     /// Who was held back by what lay below, and is no more, may send (`tcp_tsq_workfn`: behind everything that came in meanwhile).

@@ -14,7 +14,7 @@ mod render;
 mod send;
 mod udp;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use hashbrown::HashMap;
@@ -23,6 +23,7 @@ use transect_packet::protocol;
 
 use crate::device::DeviceId;
 use crate::error_queue::ErrorQueue;
+use crate::ip::Route;
 use crate::packet::{LINK_HEADER, Packet};
 use crate::socket::{Errno, Event, SocketAddress, SocketId, SocketKind, SocketOption};
 use crate::stack::Stack;
@@ -89,6 +90,8 @@ struct Socket {
     flow_hash: Option<std::num::NonZeroU32>,
     /// A send found no room: the program waits for it.
     wants_room: bool,
+    /// The way to the peer, where it was looked up (`sk_dst_cache`); forgotten when anything changes that it depends on.
+    route: Option<Route>,
 }
 
 /// Sockets other than TCP's.
@@ -96,8 +99,8 @@ struct Socket {
 pub(crate) struct Transport {
     /// Never walked through in this order.
     sockets: HashMap<SocketId, Socket>,
-    /// By protocol and port (raw: 0), the newest first.
-    ports: BTreeMap<(u8, u16), Vec<SocketId>>,
+    /// By protocol and port (raw: 0), the newest first; never walked through.
+    ports: HashMap<u32, Vec<SocketId>>,
 }
 
 impl Socket {
@@ -135,6 +138,7 @@ impl Socket {
             identification: 0,
             flow_hash: None,
             wants_room: false,
+            route: None,
         }
     }
 
@@ -171,9 +175,23 @@ impl Socket {
                 && (self.local.is_unspecified() || self.local.is_ipv4())
     }
 
+    /// Whether it is of a kind that has a port, and has none yet.
+    fn lacks_port(&self) -> bool {
+        let has_none = matches!(
+            self.kind,
+            SocketKind::Raw { .. } | SocketKind::Packet { .. }
+        );
+        self.port == 0 && !has_none
+    }
+
     fn is_connected(&self) -> bool {
         self.peer.is_some()
     }
+}
+
+/// Under which number the sockets of a protocol and port are listed.
+fn listing(protocol: u8, port: u16) -> u32 {
+    u32::from(protocol) << 16 | u32::from(port)
 }
 
 /// A mapped address as the IPv4 address that it means.
@@ -245,6 +263,7 @@ impl Transport {
     ) -> Result<(), Errno> {
         let socket = self.sockets.get_mut(&id).ok_or(Errno::Ebadf)?;
         let settings = stack.ip_settings();
+        socket.route = None;
         match option {
             SocketOption::ReceiveBuffer(bytes) => {
                 let asked = (*bytes).min(settings.rmem.1);
@@ -293,16 +312,16 @@ impl Transport {
 
     fn list(&mut self, protocol: u8, port: u16, id: SocketId) {
         self.ports
-            .entry((protocol, port))
+            .entry(listing(protocol, port))
             .or_default()
             .insert(0, id);
     }
 
     fn unlist(&mut self, protocol: u8, port: u16, id: SocketId) {
-        if let Some(listed) = self.ports.get_mut(&(protocol, port)) {
+        if let Some(listed) = self.ports.get_mut(&listing(protocol, port)) {
             listed.retain(|other| *other != id);
             if listed.is_empty() {
-                self.ports.remove(&(protocol, port));
+                self.ports.remove(&listing(protocol, port));
             }
         }
     }
@@ -310,7 +329,7 @@ impl Transport {
     /// The sockets of a protocol and port, the newest first.
     fn listed(&self, protocol: u8, port: u16) -> impl Iterator<Item = &Socket> {
         self.ports
-            .get(&(protocol, port))
+            .get(&listing(protocol, port))
             .into_iter()
             .flatten()
             .filter_map(|id| self.sockets.get(id))

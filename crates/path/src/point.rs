@@ -277,6 +277,7 @@ named_enum! {
 
 impl Hook {
     /// The point of the path at which the hook runs.
+    #[inline]
     pub fn point(self) -> Point {
         match self {
             Hook::Ingress => Point::TcIngress,

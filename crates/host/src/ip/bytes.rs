@@ -57,47 +57,71 @@ pub(crate) fn ipv6_at(data: &[u8], at: usize) -> Ipv6Addr {
 }
 
 /// The one's complement sum of bytes, added to `start` (`csum_partial`). An odd last byte counts as high.
-#[inline]
 pub(crate) fn ones_sum(start: u32, bytes: &[u8]) -> u32 {
     // Words in the machine's own order: the sum only comes out with its bytes swapped (RFC 1071 section 2 (B)).
-    // Four sums at once, each with its carries put back, so that none waits for another.
-    let mut lanes = [0u64; 4];
-    let mut blocks = bytes.chunks_exact(32);
-    for block in &mut blocks {
-        for (lane, word) in lanes.iter_mut().zip(block.chunks_exact(8)) {
-            let word = u64::from_ne_bytes(word.try_into().unwrap_or_default());
-            let (added, carry) = lane.overflowing_add(word);
-            *lane = added.wrapping_add(u64::from(carry));
-        }
+    let sum = match bytes.len() {
+        0..BLOCK => short_sum(bytes),
+        _ => long_sum(bytes),
+    };
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    let folded = u16::from_be(fold(sum as u32));
+    u32::from(fold(start)) + u32::from(folded)
+}
+
+/// Bytes that are summed up at once where there are many.
+const BLOCK: usize = 32;
+
+/// Of less than a block: a header. Far from overflowing.
+#[inline]
+fn short_sum(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let mut sum = 0;
+    for word in words {
+        sum += u64::from(u32::from_ne_bytes(*word));
     }
-    let mut sum: u64 = lanes
-        .iter()
-        .map(|lane| (lane & 0xffff_ffff) + (lane >> 32))
-        .sum();
-    let mut words = blocks.remainder().chunks_exact(4);
-    for word in &mut words {
-        sum += u64::from(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
-    }
-    sum += u64::from(u32::from_ne_bytes(match *words.remainder() {
-        [] => [0; 4],
+    let rest = match *rest {
+        [] => return sum,
         [a] => [a, 0, 0, 0],
         [a, b] => [a, b, 0, 0],
         [a, b, c, ..] => [a, b, c, 0],
-    }));
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
+    };
+    sum + u64::from(u32::from_ne_bytes(rest))
+}
+
+/// Of any number of bytes, in at most 36 bits.
+fn long_sum(bytes: &[u8]) -> u64 {
+    // Four sums at once, each with its carries put back, so that none waits for another.
+    let mut lanes = [0u64; 4];
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    for block in blocks {
+        let (words, _) = block.as_chunks::<8>();
+        for (lane, word) in lanes.iter_mut().zip(words) {
+            let (added, carry) = lane.overflowing_add(u64::from_ne_bytes(*word));
+            *lane = added.wrapping_add(u64::from(carry));
+        }
     }
-    let folded = u16::from_be(sum as u16);
-    u32::from(fold(start)) + u32::from(folded)
+    let sum: u64 = lanes
+        .iter()
+        .map(|lane| (lane & 0xffff_ffff) + (lane >> 32))
+        .sum();
+    sum + short_sum(rest)
+}
+
+/// The same of an IPv4 header without options (`ip_fast_csum`), in 16 bits.
+#[inline]
+pub(crate) fn ipv4_header_sum(header: &[u8; IPV4_HEADER]) -> u16 {
+    let sum = short_sum(header);
+    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    u16::from_be(fold(sum as u32))
 }
 
 /// A sum in 16 bits (`csum_fold` without the complement).
 #[inline]
-pub(crate) fn fold(mut sum: u32) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
+pub(crate) fn fold(sum: u32) -> u16 {
+    // The first addition may carry once more, the second cannot.
+    let sum = (sum & 0xffff) + (sum >> 16);
+    ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
 /// The sum of TCP's and UDP's pseudo header (RFC 9293 section 3.1, RFC 8200 section 8.1). `length` is the transport header's and
@@ -111,9 +135,12 @@ pub(crate) fn pseudo_header(
 ) -> u32 {
     let mut sum = u32::from(protocol) + (length as u32 & 0xffff) + (length as u32 >> 16);
     for address in [source, destination] {
-        sum = match address {
-            IpAddr::V4(address) => ones_sum(sum, &address.octets()),
-            IpAddr::V6(address) => ones_sum(sum, &address.octets()),
+        sum += match address {
+            IpAddr::V4(address) => {
+                let bits = address.to_bits();
+                (bits >> 16) + (bits & 0xffff)
+            }
+            IpAddr::V6(address) => ones_sum(0, &address.octets()),
         };
     }
     sum
@@ -136,7 +163,6 @@ pub(crate) fn transport_checksum_ok(packet: &Packet, received: &Received) -> boo
 }
 
 /// Writes an IPv4 header's checksum anew (`ip_send_check`).
-#[inline]
 pub(crate) fn finish_ipv4_header(network: &mut [u8]) {
     let length = ipv4_header_length(network);
     put(network, 10, &[0, 0]);
@@ -151,6 +177,7 @@ pub(crate) fn ipv4_header_length(network: &[u8]) -> usize {
 }
 
 /// Source and destination of an IP packet, by the version in its first byte.
+#[inline]
 pub(crate) fn addresses(network: &[u8]) -> (IpAddr, IpAddr) {
     if network.first().is_some_and(|first| first >> 4 == 6) {
         (ipv6_at(network, 8).into(), ipv6_at(network, 24).into())
@@ -160,6 +187,7 @@ pub(crate) fn addresses(network: &[u8]) -> (IpAddr, IpAddr) {
 }
 
 /// TOS or traffic class of an IP packet.
+#[inline]
 pub(crate) fn tos(network: &[u8]) -> u8 {
     match network {
         [first, second, ..] if first >> 4 == 6 => first << 4 | second >> 4,

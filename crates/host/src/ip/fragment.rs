@@ -24,6 +24,7 @@ struct Layout {
 
 impl Stack {
     /// Cuts a packet into fragments that fit its MTU, and sends each.
+    #[inline(never)]
     pub(super) fn fragment(
         &mut self,
         passed: Passed<PostRouting>,

@@ -14,7 +14,8 @@ use crate::drop_reason::DropReason;
 use crate::hooks::{Passed, PreRouting};
 use crate::host::Host;
 use crate::ip::bytes::{
-    IPV4_HEADER, IPV6_HEADER, addresses, fold, ipv4_header_length, ipv6_at, ones_sum, tos, u16_at,
+    IPV4_HEADER, IPV6_HEADER, addresses, fold, ipv4_header_length, ipv4_header_sum, ipv6_at,
+    ones_sum, tos, u16_at,
 };
 use crate::ip::options;
 use crate::ip::route::{InputKey, InputRoute};
@@ -119,7 +120,12 @@ impl Stack {
         let Some(head) = bytes.get(..header) else {
             return self.bad_header(packet, IpVersion::V4, point, DropReason::IpInhdr);
         };
-        if fold(ones_sum(0, head)) != 0xffff {
+        let sum = match head.try_into() {
+            Ok(head) => ipv4_header_sum(head),
+            // With options.
+            Err(_) => fold(ones_sum(0, head)),
+        };
+        if sum != 0xffff {
             self.counters.ip4.count(IpCounter::InCsumErrors);
             return self.bad_header(packet, IpVersion::V4, point, DropReason::IpCsum);
         }

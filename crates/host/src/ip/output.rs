@@ -11,12 +11,13 @@ use crate::conntrack::Tracking;
 use crate::counters::IpCounter;
 use crate::drop_reason::DropReason;
 use crate::hooks::{BeforePostRouting, LocalOut, Passed, PostRouting};
-use crate::ip::bytes::{IPV4_HEADER, IPV6_HEADER, addresses, finish_ipv4_header, put, tos, u16_at};
+use crate::ip::bytes::{
+    IPV4_HEADER, IPV6_HEADER, addresses, finish_ipv4_header, ipv4_header_sum, put, tos, u16_at,
+};
 use crate::ip::route::{Route, RouteKey};
 use crate::ip::{Outgoing, version_of};
-use crate::packet::{LINK_HEADER, Packet, ethertype};
+use crate::packet::Packet;
 use crate::socket::Errno;
-use crate::spare;
 use crate::stack::Stack;
 
 /// The longest IPv4 packet, and the longest payload of an IPv6 packet, in bytes.
@@ -106,8 +107,8 @@ impl Stack {
         if payload > longest {
             return Err(Errno::Emsgsize);
         }
-        let mut data = spare::bytes(LINK_HEADER + header + payload);
-        data.resize(LINK_HEADER, 0);
+        let mut packet = Packet::with_room(header + payload, version, self.now);
+        let data = &mut packet.data;
         match (out.source, out.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let dont_fragment =
@@ -118,15 +119,36 @@ impl Stack {
                     None => self.random.u16(..),
                 };
                 let ttl = out.ttl.unwrap_or_else(|| self.hop_limit(out.route));
-                let length = (header + payload) as u16;
-                data.extend_from_slice(&[0x45, out.tos]);
-                data.extend_from_slice(&length.to_be_bytes());
-                data.extend_from_slice(&identification.to_be_bytes());
-                data.extend_from_slice(&[u8::from(dont_fragment) << 6, 0]);
-                data.extend_from_slice(&[ttl, out.protocol, 0, 0]);
-                data.extend_from_slice(&source.octets());
-                data.extend_from_slice(&destination.octets());
-                finish_ipv4_header(data.get_mut(LINK_HEADER..).unwrap_or_default());
+                let length = ((header + payload) as u16).to_be_bytes();
+                let [high, low] = identification.to_be_bytes();
+                let fragments = u8::from(dont_fragment) << 6;
+                let [a, b, c, d] = source.octets();
+                let [e, f, g, h] = destination.octets();
+                let mut network = [
+                    0x45,
+                    out.tos,
+                    length[0],
+                    length[1],
+                    high,
+                    low,
+                    fragments,
+                    0,
+                    ttl,
+                    out.protocol,
+                    0,
+                    0,
+                    a,
+                    b,
+                    c,
+                    d,
+                    e,
+                    f,
+                    g,
+                    h,
+                ];
+                let sum = !ipv4_header_sum(&network);
+                [network[10], network[11]] = sum.to_be_bytes();
+                data.extend_from_slice(&network);
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let ttl = out.ttl.unwrap_or_else(|| self.hop_limit(out.route));
@@ -142,7 +164,6 @@ impl Stack {
         data.extend_from_slice(out.header);
         data.extend_from_slice(first);
         data.extend_from_slice(second);
-        let mut packet = Packet::from_data(data, ethertype(version), self.now);
         packet.checksum = out.checksum;
         packet.segmentation = out.segmentation;
         packet.mark = out.mark;
@@ -264,6 +285,7 @@ impl Stack {
     }
 
     /// It must not be fragmented: the sender is told (`ip_fragment`, `ip6_fragment`).
+    #[cold]
     fn too_big(&mut self, packet: Packet, version: IpVersion) -> Result<(), Errno> {
         let times = packet.segmentation.map_or(1, |gso| gso.segments.max(1));
         let counters = self.counters.ip(version);

@@ -1,7 +1,7 @@
 //! Routes as the sender and the receiver get them: `walk`'s decisions with devices instead of names, kept for the next packet,
 //! and the path MTUs that ICMP told (`net/ipv4/route.c`, `net/ipv6/route.c`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -295,6 +295,7 @@ impl Stack {
     }
 
     /// The broadcast addresses of this host's networks.
+    #[inline]
     pub(crate) fn broadcasts(&mut self) -> &[Ipv4Addr] {
         let config = &self.config;
         self.ip.broadcasts.get_or_insert_with(|| {
@@ -310,6 +311,8 @@ impl Stack {
                     [told, own.prefix().directed_broadcast()]
                 })
                 .flatten()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
                 .collect()
         })
     }

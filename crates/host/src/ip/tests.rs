@@ -413,9 +413,9 @@ fn a_journey_passes_the_points_of_the_path_in_their_order() {
     }
     let death = world.hosts[SERVER].poll_death().unwrap();
     assert_eq!(death.reason, DropReason::SocketRcvbuff);
-    let steps = death.journey.unwrap().steps;
-    let mut points: Vec<String> = steps
-        .iter()
+    let journey = death.journey.unwrap();
+    let mut points: Vec<String> = journey
+        .steps()
         .map(|step| format!("{}/{}", step.host, step.point))
         .collect();
     points.dedup();

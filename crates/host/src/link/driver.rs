@@ -9,6 +9,7 @@ use transect_path::Point;
 use crate::conntrack::Tracking;
 use crate::device::{Device, DeviceId, DeviceKind};
 use crate::drop_reason::DropReason;
+use crate::journey::StepKind;
 use crate::packet::{ChecksumState, LINK_HEADER, Packet};
 use crate::socket::Errno;
 use crate::stack::Stack;
@@ -44,9 +45,7 @@ impl Stack {
     /// `loopback_xmit`: into this host's own backlog. Mark and connection stay with it.
     fn loopback_xmit(&mut self, mut packet: Packet) -> Result<(), Errno> {
         self.orphan(&mut packet);
-        for point in [Point::DriverOut, Point::WireOut, Point::TxCompletion] {
-            self.leave_from(&mut packet, point);
-        }
+        self.leave_host(&mut packet);
         // lo's own address and the addresses in the header are all zero.
         packet.packet_type = PacketType::Host;
         packet.in_device = Some(DeviceId::LOOPBACK);
@@ -71,12 +70,19 @@ impl Stack {
         Ok(())
     }
 
-    /// The packet entered `driver_out` before; the others it only passes.
-    fn leave_from(&self, packet: &mut Packet, point: Point) {
-        if point != Point::DriverOut {
-            self.enter(packet, point);
-        }
-        self.leave(packet, point);
+    /// The packet entered `driver_out` before; the other points it only passes.
+    #[inline]
+    fn leave_host(&self, packet: &mut Packet) {
+        self.steps(
+            packet,
+            [
+                (Point::DriverOut, StepKind::Left),
+                (Point::WireOut, StepKind::Entered),
+                (Point::WireOut, StepKind::Left),
+                (Point::TxCompletion, StepKind::Entered),
+                (Point::TxCompletion, StepKind::Left),
+            ],
+        );
     }
 
     /// `veth_xmit`, `tun_net_xmit`, or a card's.
@@ -103,14 +109,12 @@ impl Stack {
             Some(ring) => {
                 ring.free = ring.free.saturating_sub(1);
                 ring.in_flight.push_back(charge);
-                self.leave(&mut packet, Point::DriverOut);
-                self.pass(&mut packet, Point::WireOut);
+                self.cross(&mut packet, Point::DriverOut, Point::WireOut);
+                self.leave(&mut packet, Point::WireOut);
             }
             None => {
                 self.freed.extend(charge);
-                for point in [Point::DriverOut, Point::WireOut, Point::TxCompletion] {
-                    self.leave_from(&mut packet, point);
-                }
+                self.leave_host(&mut packet);
             }
         }
         if let Some(packet) = self.link.put_on_wire(id, packet) {
@@ -145,8 +149,14 @@ impl Stack {
     pub(crate) fn receive_frame(&mut self, id: DeviceId, mut packet: Packet) {
         self.begin_journey(&mut packet);
         packet.time = self.now;
-        self.pass(&mut packet, Point::WireIn);
-        self.enter(&mut packet, Point::NicIn);
+        self.steps(
+            &mut packet,
+            [
+                (Point::WireIn, StepKind::Entered),
+                (Point::WireIn, StepKind::Left),
+                (Point::NicIn, StepKind::Entered),
+            ],
+        );
         let Some(device) = self.link.device_mut(id) else {
             self.drop_packet(packet, Point::NicIn, DropReason::NotSpecified);
             return;

@@ -59,6 +59,7 @@ impl Stack {
         packet
             .data
             .truncate(crate::packet::LINK_HEADER + layout.end);
+        self.link.holding = true;
         let Some(device) = self.link.device_mut(id) else {
             return;
         };
@@ -72,7 +73,14 @@ impl Stack {
     }
 
     /// The batch is over: what is held goes on (`gro_flush`).
+    #[inline]
     pub(super) fn gro_flush(&mut self) {
+        if std::mem::take(&mut self.link.holding) {
+            self.gro_flush_held();
+        }
+    }
+
+    fn gro_flush_held(&mut self) {
         for device in &mut self.link.devices {
             if device.held.is_empty() {
                 continue;

@@ -64,8 +64,7 @@ impl Stack {
             self.enter(&mut packet, Point::TcIngress);
             let packet = self.run_tc(id, packet, Gate::Ingress)?;
             let mut packet = self.run_device_hook(id, false, packet)?;
-            self.leave(&mut packet, Point::TcIngress);
-            self.enter(&mut packet, Point::LinkInput);
+            self.cross(&mut packet, Point::TcIngress, Point::LinkInput);
             let master = self.link.device(id).and_then(|device| device.master);
             match master {
                 Some(bridge) => next = self.bridge_input(bridge, id, packet),

@@ -43,7 +43,7 @@ impl Stack {
             }
             DeviceKind::Ethernet | DeviceKind::Bridge => {}
         }
-        if let Some(number) = self.link.neighbors.find(id, next_hop) {
+        if let Some(number) = self.link.neighbors.find_again(id, next_hop) {
             return self.output(number, packet);
         }
         if let Some(mac) = self.group_address(id, next_hop) {

@@ -61,8 +61,7 @@ impl Stack {
         let Some(mut packet) = self.run_device_hook(id, true, packet) else {
             return Err(Errno::Enobufs);
         };
-        self.leave(&mut packet, Point::TcEgress);
-        self.enter(&mut packet, Point::DriverOut);
+        self.cross(&mut packet, Point::TcEgress, Point::DriverOut);
         if !self.link.device(id).is_some_and(|device| device.carrier) {
             return self.drop_in_driver(id, packet, DropReason::NotSpecified);
         }
@@ -83,8 +82,7 @@ impl Stack {
         let Some(mut packet) = self.run_tc(id, packet, Gate::Egress) else {
             return Err(Errno::Enobufs);
         };
-        self.leave(&mut packet, Point::TcEgress);
-        self.enter(&mut packet, Point::Qdisc);
+        self.cross(&mut packet, Point::TcEgress, Point::Qdisc);
         let Some(device) = self.link.device_mut(id) else {
             self.drop_packet(packet, Point::Qdisc, DropReason::DevReady);
             return Err(Errno::Enetdown);
@@ -186,11 +184,9 @@ impl Stack {
     }
 
     fn tap_and_start(&mut self, id: DeviceId, mut packet: Packet) -> Result<(), Errno> {
-        self.leave(&mut packet, Point::Qdisc);
-        self.enter(&mut packet, Point::TapOut);
+        self.cross(&mut packet, Point::Qdisc, Point::TapOut);
         self.tap(id, &packet, FrameDirection::Out);
-        self.leave(&mut packet, Point::TapOut);
-        self.enter(&mut packet, Point::DriverOut);
+        self.cross(&mut packet, Point::TapOut, Point::DriverOut);
         self.start_driver(id, packet)
     }
 

@@ -84,8 +84,16 @@ const HOOKS: [Hook; 5] = [
 
 const VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
 
+/// A hook's place in [`HOOKS`]; those of devices have lists of their own.
+#[inline]
 fn index(hook: Hook) -> usize {
-    HOOKS.iter().position(|own| *own == hook).unwrap_or(0)
+    match hook {
+        Hook::PreRouting | Hook::Ingress | Hook::Egress => 0,
+        Hook::LocalIn => 1,
+        Hook::Forward => 2,
+        Hook::LocalOut => 3,
+        Hook::PostRouting => 4,
+    }
 }
 
 fn family(version: IpVersion) -> AddressFamily {
@@ -202,6 +210,12 @@ impl Plan {
     #[inline]
     pub(super) fn steps(&self, hook: Hook, version: IpVersion) -> &Arc<[Step]> {
         &self.steps[index(hook)][usize::from(version == IpVersion::V6)]
+    }
+
+    /// Whether neither family has any step at a hook.
+    #[inline]
+    pub(super) fn is_silent(&self, hook: Hook) -> bool {
+        self.steps[index(hook)].iter().all(|steps| steps.is_empty())
     }
 
     /// The NAT chains that translation asks at a hook.

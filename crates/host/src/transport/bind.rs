@@ -63,6 +63,7 @@ impl Transport {
             return;
         };
         socket.local = local;
+        socket.route = None;
         if port != 0 {
             socket.port = port;
             let protocol = socket.protocol();
@@ -104,11 +105,7 @@ impl Transport {
     /// Gives a socket that has none a port (`inet_autobind`).
     pub(super) fn autobind(&mut self, stack: &mut Stack, id: SocketId) -> Result<(), Errno> {
         let socket = self.sockets.get(&id).ok_or(Errno::Ebadf)?;
-        let has_none = matches!(
-            socket.kind,
-            SocketKind::Raw { .. } | SocketKind::Packet { .. }
-        );
-        if socket.port != 0 || has_none {
+        if !socket.lacks_port() {
             return Ok(());
         }
         let local = socket.local;
@@ -140,6 +137,7 @@ impl Transport {
             socket.local = route.source;
         }
         socket.peer = Some(SocketAddress::new(route.destination, peer.port));
+        socket.route = None;
         socket.identification = stack.random.u16(..);
         socket.flow_hash = stack.draw_flow_hash(version_of(route.destination));
         Ok(())
@@ -147,6 +145,22 @@ impl Transport {
 }
 
 impl Socket {
+    /// The route to the peer: the one that is kept, as long as it holds (`sk_dst_check`).
+    pub(super) fn route_to_peer(
+        &mut self,
+        stack: &mut Stack,
+        peer: IpAddr,
+    ) -> Result<Route, Errno> {
+        if let Some(route) = self.route
+            && stack.route_is_current(&route)
+        {
+            return Ok(route);
+        }
+        let route = self.route_to(stack, peer)?;
+        self.route = Some(route);
+        Ok(route)
+    }
+
     /// The route to a destination, counted and refused as sending and connecting do.
     pub(super) fn route_to(&self, stack: &mut Stack, destination: IpAddr) -> Result<Route, Errno> {
         let version = version_of(destination);

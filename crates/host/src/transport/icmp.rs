@@ -204,6 +204,7 @@ impl Stack {
     }
 
     /// A broadcast address of this host's networks, or 255.255.255.255.
+    #[inline]
     pub(crate) fn is_broadcast(&mut self, address: IpAddr) -> bool {
         let IpAddr::V4(address) = address else {
             return false;

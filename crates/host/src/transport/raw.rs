@@ -83,8 +83,7 @@ impl Transport {
         received: &Received,
         mut packet: Packet,
     ) {
-        stack.leave(&mut packet, Point::TransportInput);
-        stack.enter(&mut packet, Point::SocketLookup);
+        stack.cross(&mut packet, Point::TransportInput, Point::SocketLookup);
         let identifier = u16_at(packet.network(), received.offset + 4);
         let protocol = received.protocol;
         let found = self

@@ -91,13 +91,14 @@ impl Transport {
             if socket.kind == SocketKind::Udp {
                 stack.counters.udp(version).count(UdpCounter::InDatagrams);
             }
-            stack.leave(&mut packet, Point::ReceiveBuffer);
-            stack.pass(&mut packet, Point::AppReceive);
+            stack.cross(&mut packet, Point::ReceiveBuffer, Point::AppReceive);
+            stack.leave(&mut packet, Point::AppReceive);
             let bytes = packet.network().get(datagram.start..).unwrap_or_default();
             let length = bytes.len().min(buffer.len());
             if let (Some(room), Some(bytes)) = (buffer.get_mut(..length), bytes.get(..length)) {
                 room.copy_from_slice(bytes);
             }
+            packet.consume();
             return Ok((length, datagram.from));
         }
         Err(Errno::Eagain)

@@ -37,6 +37,7 @@ impl Transport {
         if bytes.len() > MAX_DATAGRAM {
             return Err(Errno::Emsgsize);
         }
+        let named = to.is_some();
         let to = match to.map(canonical) {
             Some(to) if !socket.speaks(version_of(to.address)) => {
                 return Err(Errno::Eafnosupport);
@@ -47,9 +48,17 @@ impl Transport {
         if socket.kind == SocketKind::Udp && to.port == 0 {
             return Err(Errno::Einval);
         }
-        self.autobind(stack, id)?;
-        let socket = self.sockets.get_mut(&id).ok_or(Errno::Ebadf)?;
-        let route = socket.route_to(stack, to.address)?;
+        let socket = match socket.lacks_port() {
+            true => {
+                self.autobind(stack, id)?;
+                self.sockets.get_mut(&id).ok_or(Errno::Ebadf)?
+            }
+            false => socket,
+        };
+        let route = match named {
+            true => socket.route_to(stack, to.address)?,
+            false => socket.route_to_peer(stack, to.address)?,
+        };
         if socket.kind == SocketKind::Udp {
             // Before a pending error is looked at (`__ip_append_data`).
             socket.check_length(&route, 8 + bytes.len())?;
@@ -189,7 +198,8 @@ impl Socket {
             put(&mut header, 6, &fold(pseudo).to_be_bytes());
             ChecksumState::Partial
         } else {
-            let sum = !fold(ones_sum(ones_sum(pseudo, &header), payload));
+            let header_sum = u32::from(self.port) + u32::from(port) + length as u32;
+            let sum = !fold(ones_sum(pseudo + header_sum, payload));
             // 0 would mean "none" (RFC 768).
             let sum = if sum == 0 { 0xffff } else { sum };
             put(&mut header, 6, &sum.to_be_bytes());

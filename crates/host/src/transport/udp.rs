@@ -61,8 +61,7 @@ impl Transport {
             return udp_bad_checksum(stack, packet, version);
         }
         let unverified = unverified && length > CHECKSUM_BREAK;
-        stack.leave(&mut packet, Point::TransportInput);
-        stack.enter(&mut packet, Point::SocketLookup);
+        stack.cross(&mut packet, Point::TransportInput, Point::SocketLookup);
         if received.group {
             return self.udp_group(stack, received, packet, unverified);
         }
@@ -165,22 +164,17 @@ impl Transport {
         from: SocketAddress,
         device: Option<DeviceId>,
     ) -> Option<SocketId> {
-        let best = |any: bool| {
-            let mut best: Option<(u32, SocketId)> = None;
-            for socket in self.listed(protocol::UDP, local.port) {
-                if socket.local.is_unspecified() != any {
-                    continue;
-                }
-                // Of equals the newest, which comes first.
-                if let Some(score) = score(socket, local, from, device)
-                    && best.is_none_or(|(other, _)| score > other)
-                {
-                    best = Some((score, socket.id));
+        let mut best: Option<((bool, u32), SocketId)> = None;
+        for socket in self.listed(protocol::UDP, local.port) {
+            // Of equals the newest, which comes first.
+            if let Some(score) = score(socket, local, from, device) {
+                let rank = (!socket.local.is_unspecified(), score);
+                if best.is_none_or(|(other, _)| rank > other) {
+                    best = Some((rank, socket.id));
                 }
             }
-            best.map(|(_, id)| id)
-        };
-        best(false).or_else(|| best(true))
+        }
+        best.map(|(_, id)| id)
     }
 
     /// An ICMP error about a datagram. False: no socket sent it.

@@ -38,6 +38,8 @@ pub(in crate::link) struct Neighbors {
     by_address: BTreeMap<(DeviceId, IpAddr), u32>,
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
+    /// The entry that was asked for last: packets come in rows.
+    last: u32,
     /// IPv4, IPv6.
     statistics: [NeighborStatistics; 2],
     /// The reachable time of each device and family, and when it was drawn.
@@ -48,6 +50,18 @@ impl Neighbors {
     #[inline]
     pub(super) fn find(&self, device: DeviceId, address: IpAddr) -> Option<u32> {
         self.by_address.get(&(device, address)).copied()
+    }
+
+    /// Likewise, for a packet.
+    #[inline]
+    pub(super) fn find_again(&mut self, device: DeviceId, address: IpAddr) -> Option<u32> {
+        let last = self.get(self.last);
+        if last.is_some_and(|entry| entry.device == device && entry.address == address) {
+            return Some(self.last);
+        }
+        let found = self.find(device, address)?;
+        self.last = found;
+        Some(found)
     }
 
     #[inline]
