@@ -111,25 +111,6 @@ impl Counters {
         self.values = values;
     }
 
-    /// All of these together; of two counters with one name the first stands.
-    pub(crate) fn gathered<'a>(parts: impl Iterator<Item = &'a Counters>) -> Counters {
-        let mut sorted: BTreeMap<&str, u64> = BTreeMap::new();
-        let mut sparse = Vec::new();
-        for part in parts {
-            sparse.extend(part.sparse.iter().copied());
-            for (name, value) in part.iter() {
-                sorted.entry(name).or_insert(value);
-            }
-        }
-        let mut all = Counters {
-            names: sorted.keys().map(|name| Box::from(*name)).collect(),
-            values: sorted.into_values().collect(),
-            sparse: Vec::new(),
-        };
-        all.set_sparse(sparse);
-        all
-    }
-
     /// Shares the memory of the names with `other` where the names are the same.
     pub fn share_names(&mut self, other: &Counters) {
         if self.names == other.names {
@@ -169,13 +150,76 @@ impl Counters {
     }
 }
 
+/// Puts the counters of several dumps together, reading after reading.
+///
+/// Dumps have the same names again and again ([`Counters::share_names`]): where each one's counters lie is found out once.
+#[derive(Debug, Default)]
+pub(crate) struct Gathering {
+    /// The names of the dumps, as they were given.
+    parts: Vec<Arc<[Box<str>]>>,
+    /// All names together.
+    names: Arc<[Box<str>]>,
+    /// Where the value of each stands: in which dump, at which place.
+    places: Vec<(usize, usize)>,
+}
+
+impl Gathering {
+    /// All of these together; of two counters with one name the first stands.
+    pub(crate) fn gather<'a>(&mut self, parts: impl Iterator<Item = &'a Counters>) -> Counters {
+        let mut sparse = Vec::new();
+        let parts: Vec<&Counters> = parts
+            .inspect(|part| sparse.extend(part.sparse.iter().copied()))
+            .filter(|part| !part.is_empty())
+            .collect();
+        let known = self.parts.len() == parts.len()
+            && self
+                .parts
+                .iter()
+                .zip(&parts)
+                .all(|(names, part)| Arc::ptr_eq(names, &part.names));
+        if !known {
+            self.find_places(&parts);
+        }
+        let value = |(part, place): &(usize, usize)| {
+            let part = parts.get(*part)?;
+            part.values.get(*place).copied()
+        };
+        let mut all = Counters {
+            names: Arc::clone(&self.names),
+            values: self.places.iter().filter_map(value).collect(),
+            sparse: Vec::new(),
+        };
+        all.set_sparse(sparse);
+        all
+    }
+
+    fn find_places(&mut self, parts: &[&Counters]) {
+        let mut sorted: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for (number, part) in parts.iter().enumerate() {
+            for (place, name) in part.names.iter().enumerate() {
+                sorted.entry(name).or_insert((number, place));
+            }
+        }
+        let names: Arc<[Box<str>]> = sorted.keys().map(|name| Box::from(*name)).collect();
+        // Readings that have the same names in other dumps share their memory as well.
+        if names != self.names {
+            self.names = names;
+        }
+        self.places = sorted.into_values().collect();
+        self.parts = parts.iter().map(|part| Arc::clone(&part.names)).collect();
+    }
+}
+
 /// The first of two counters with one name stands.
 impl FromIterator<(String, u64)> for Counters {
     fn from_iter<I: IntoIterator<Item = (String, u64)>>(counters: I) -> Self {
-        let mut sorted: BTreeMap<Box<str>, u64> = BTreeMap::new();
-        for (name, value) in counters {
-            sorted.entry(name.into_boxed_str()).or_insert(value);
-        }
+        let counters = counters.into_iter();
+        let mut sorted: Vec<(Box<str>, u64)> = counters
+            .map(|(name, value)| (name.into_boxed_str(), value))
+            .collect();
+        // Stable: of equals the first one stays in front.
+        sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
+        sorted.dedup_by(|(later, _), (earlier, _)| later == earlier);
         let (names, values): (Vec<_>, Vec<_>) = sorted.into_iter().unzip();
         Counters {
             names: names.into(),
@@ -315,6 +359,39 @@ mod tests {
         let found: Vec<_> = all.with_prefix("link.b.").collect();
         assert_eq!(found, [("link.b.rx", 2), ("link.b.tx", 3)]);
         assert_eq!(all.with_prefix("z").count(), 0);
+    }
+
+    #[test]
+    fn gathered_counters_are_the_same_whether_their_places_are_known_or_not() {
+        let first = [
+            counters(&[("A", 1), ("C", 3)]),
+            counters(&[("B", 2), ("C", 9)]),
+        ];
+        let mut second = [
+            counters(&[("A", 4), ("C", 5)]),
+            counters(&[("B", 6), ("C", 7)]),
+        ];
+        for (later, earlier) in second.iter_mut().zip(&first) {
+            later.share_names(earlier);
+        }
+        let other = [counters(&[("B", 8)]), counters(&[("D", 1)])];
+        let mut gathering = Gathering::default();
+        let mut told = Vec::new();
+        for parts in [&first, &second, &other, &first] {
+            let all = gathering.gather(parts.iter());
+            let fresh = Gathering::default().gather(parts.iter());
+            assert_eq!(all, fresh);
+            told.push(format!("{all:?}"));
+        }
+        assert_eq!(
+            told,
+            [
+                r#"{"A": 1, "B": 2, "C": 3}"#,
+                r#"{"A": 4, "B": 6, "C": 5}"#,
+                r#"{"B": 8, "D": 1}"#,
+                r#"{"A": 1, "B": 2, "C": 3}"#,
+            ]
+        );
     }
 
     #[test]

@@ -87,6 +87,12 @@ impl<C: Counted> Group<C> {
             .unwrap_or(0)
     }
 
+    /// Every counter by its name, in the order of declaration.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let values = self.values.as_ref().iter();
+        C::NAMES.iter().copied().zip(values.copied())
+    }
+
     /// The value of the counter with this name; nothing where there is none.
     pub fn named(&self, name: &str) -> Option<u64> {
         let index = C::NAMES.iter().position(|known| *known == name)?;

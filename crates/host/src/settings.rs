@@ -382,17 +382,16 @@ impl Settings {
                 }
             }
         }
+        for (name, value) in &given.values {
+            put_in(&mut all, name, value)?;
+        }
         let tcp = TcpSettings::read(&all)?;
         let max_backlog = all.number("net.core.netdev_max_backlog").unwrap_or(0);
-        let mut settings = Settings {
+        Ok(Settings {
             all,
             tcp,
             max_backlog,
-        };
-        for (name, value) in &given.values {
-            settings.set(name, value)?;
-        }
-        Ok(settings)
+        })
     }
 
     /// Changes one setting, with what follows from it (`ip_forward` sets every interface's `forwarding`).
@@ -400,35 +399,8 @@ impl Settings {
     /// # Errors
     /// A name that the model does not know, or a value that is no number where one is needed.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
-        let error = |why: &str| SettingError {
-            name: name.to_owned(),
-            value: value.to_owned(),
-            why: why.to_owned(),
-        };
-        if !self.all.values.contains_key(name) {
-            return Err(error("the model does not know this setting"));
-        }
         let mut all = self.all.clone();
-        all.values.insert(name.to_owned(), value.trim().to_owned());
-        let follows: Option<(&str, &str)> = match name {
-            "net.ipv4.ip_forward" | "net.ipv4.conf.all.forwarding" => {
-                Some(("net.ipv4.conf.", ".forwarding"))
-            }
-            "net.ipv6.conf.all.forwarding" => Some(("net.ipv6.conf.", ".forwarding")),
-            "net.ipv6.conf.all.disable_ipv6" => Some(("net.ipv6.conf.", ".disable_ipv6")),
-            _ => None,
-        };
-        if let Some((prefix, suffix)) = follows {
-            for (known, old) in &mut all.values {
-                if known.starts_with(prefix) && known.ends_with(suffix) {
-                    value.trim().clone_into(old);
-                }
-            }
-            if prefix == "net.ipv4.conf." {
-                all.values
-                    .insert("net.ipv4.ip_forward".to_owned(), value.trim().to_owned());
-            }
-        }
+        put_in(&mut all, name, value)?;
         self.tcp = TcpSettings::read(&all)?;
         self.max_backlog = all.number("net.core.netdev_max_backlog").unwrap_or(0);
         self.all = all;
@@ -588,6 +560,38 @@ impl TcpSettings {
             wmem_max: read.named("net.core.wmem_max")?,
         })
     }
+}
+
+/// Changes one setting that is known, and those that follow it.
+fn put_in(all: &mut Sysctls, name: &str, value: &str) -> Result<(), SettingError> {
+    let Some(known) = all.values.get_mut(name) else {
+        return Err(SettingError {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            why: "the model does not know this setting".to_owned(),
+        });
+    };
+    value.trim().clone_into(known);
+    let follows: Option<(&str, &str)> = match name {
+        "net.ipv4.ip_forward" | "net.ipv4.conf.all.forwarding" => {
+            Some(("net.ipv4.conf.", ".forwarding"))
+        }
+        "net.ipv6.conf.all.forwarding" => Some(("net.ipv6.conf.", ".forwarding")),
+        "net.ipv6.conf.all.disable_ipv6" => Some(("net.ipv6.conf.", ".disable_ipv6")),
+        _ => None,
+    };
+    if let Some((prefix, suffix)) = follows {
+        for (known, old) in &mut all.values {
+            if known.starts_with(prefix) && known.ends_with(suffix) {
+                value.trim().clone_into(old);
+            }
+        }
+        if prefix == "net.ipv4.conf." {
+            all.values
+                .insert("net.ipv4.ip_forward".to_owned(), value.trim().to_owned());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

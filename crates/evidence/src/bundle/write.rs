@@ -1,6 +1,6 @@
 //! Writing a bundle folder, while the observation runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
@@ -152,12 +152,13 @@ impl HostWriter {
         fs::create_dir(&folder).map_err(BundleError::io("making", &folder))?;
 
         let mut unchanged = Vec::new();
+        let mut made = HashSet::new();
         let unseen = unseen_file(&reading.unseen, &folder)?;
         for file in reading.files.into_iter().chain(unseen) {
             if self.newest.get(&file.name) == Some(&file.bytes) {
                 unchanged.push(file.name);
             } else {
-                write_inside(&folder, &file)?;
+                write_inside(&folder, &file, &mut made)?;
                 self.newest.insert(file.name, file.bytes);
             }
         }
@@ -201,7 +202,12 @@ fn unseen_file(unseen: &[Unseen], folder: &Path) -> Result<Option<RawFile>, Bund
     Ok(Some(RawFile { name, bytes }))
 }
 
-fn write_inside(folder: &Path, file: &RawFile) -> Result<(), BundleError> {
+/// `made`: folders that are there for certain.
+fn write_inside(
+    folder: &Path,
+    file: &RawFile,
+    made: &mut HashSet<PathBuf>,
+) -> Result<(), BundleError> {
     let relative = Path::new(&file.name);
     let plain = !file.name.is_empty()
         && relative
@@ -212,8 +218,12 @@ fn write_inside(folder: &Path, file: &RawFile) -> Result<(), BundleError> {
         return Err(BundleError::io("writing", relative)(reason));
     }
     let path = folder.join(relative);
-    if let Some(parent) = path.parent() {
+    if let Some(parent) = path.parent()
+        && parent != folder
+        && !made.contains(parent)
+    {
         fs::create_dir_all(parent).map_err(BundleError::io("making", parent))?;
+        made.insert(parent.to_owned());
     }
     fs::write(&path, &file.bytes).map_err(BundleError::io("writing", &path))
 }

@@ -67,7 +67,7 @@ fn pair(
             return;
         };
         match text.parse::<u64>() {
-            Ok(value) => counters.push((format!("{family}{name}"), value)),
+            Ok(value) => counters.push(([family, name].concat(), value)),
             Err(_) if text.parse::<i64>().is_ok() => {}
             Err(_) => read.problem(number, format_args!("a number for {family}{name}"), text),
         }

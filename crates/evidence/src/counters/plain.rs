@@ -46,14 +46,14 @@ pub(super) fn name_and_value(text: &str, prefix: &str) -> Parsed<Counters> {
     let mut read = Parsed::default();
     let mut counters = Vec::new();
     for (number, line) in numbered(text) {
-        let words: Vec<&str> = line.split_ascii_whitespace().take(3).collect();
-        match words[..] {
-            [] => {}
-            [name, value] if value.parse::<u64>().is_ok() => {
-                let value = value.parse().unwrap_or_default();
-                counters.push((format!("{prefix}{name}"), value));
-            }
-            [_, value] if value.parse::<i64>().is_ok() => {}
+        let mut words = line.split_ascii_whitespace();
+        match (words.next(), words.next(), words.next()) {
+            (None, ..) => {}
+            (Some(name), Some(value), None) => match value.parse::<u64>() {
+                Ok(value) => counters.push(([prefix, name].concat(), value)),
+                Err(_) if value.parse::<i64>().is_ok() => {}
+                Err(_) => read.problem(number, "a name and a number", line),
+            },
             _ => read.problem(number, "a name and a number", line),
         }
     }

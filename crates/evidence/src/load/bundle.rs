@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use transect_packet::CaptureReader;
@@ -198,19 +198,24 @@ fn expected(error: &transect_packet::CaptureError) -> String {
 fn readings(bundle: &Bundle, host: &BundleHost, problems: &mut Vec<Problem>) -> Vec<Reading> {
     let mut series = Series::default();
     // Files that did not change are the same path again, and so the same dump.
-    let mut known: HashMap<PathBuf, Arc<Dump>> = HashMap::new();
+    let mut known: HashMap<&Path, Arc<Dump>> = HashMap::new();
+    let mut newest: HashMap<&str, Arc<Dump>> = HashMap::new();
     for reading in &host.readings {
         let mut dumps = Dumps::new();
         for (name, path) in &reading.files {
-            if let Some(dump) = known.get(path) {
+            if let Some(dump) = known.get(path.as_path()) {
                 dumps.insert(name.clone(), Arc::clone(dump));
                 continue;
             }
-            let Some(dump) = read_file(bundle, name, path, problems) else {
+            let Some(mut dump) = read_file(bundle, name, path, problems) else {
                 continue;
             };
+            if let Some(before) = newest.get(name.as_str()) {
+                dump.counters.share_names(&before.counters);
+            }
             let dump = Arc::new(dump);
-            known.insert(path.clone(), Arc::clone(&dump));
+            newest.insert(name, Arc::clone(&dump));
+            known.insert(path, Arc::clone(&dump));
             dumps.insert(name.clone(), dump);
         }
         let record = &reading.record;

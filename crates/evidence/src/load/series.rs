@@ -9,7 +9,7 @@ use transect_path::{Timestamp, Unseen};
 
 use super::dump::{Dump, Part};
 use crate::bundle::Phase;
-use crate::counters::Counters;
+use crate::counters::{Counters, Gathering};
 use crate::model::Reading;
 
 /// The dumps of one moment, by slot.
@@ -25,6 +25,8 @@ pub(super) struct Series {
     rules: BTreeMap<RuleGroup, Dumps>,
     /// What the nf_tables dumps said together, with the words of the fullest reading.
     nf_tables: RuleSet,
+    /// Where the counters of the dumps lie.
+    gathering: Gathering,
 }
 
 /// Rule sets that are read together.
@@ -39,10 +41,7 @@ enum RuleGroup {
 impl Series {
     /// Adds a reading; they must come in the order of their times.
     pub(super) fn push(&mut self, time: Timestamp, ended: Timestamp, phase: Phase, dumps: &Dumps) {
-        let mut counters = counters(dumps);
-        if let Some(before) = self.readings.last() {
-            counters.share_names(&before.counters);
-        }
+        let counters = counters(&mut self.gathering, dumps);
         let reading = Reading {
             time,
             ended,
@@ -180,7 +179,7 @@ fn merged(dumps: &Dumps) -> RuleSet {
 
 /// All counters of the moment. Where two dumps have one counter, the more exact one stands: `conntrack -S` before the table
 /// of /proc, the kernel's own files before the tools that print them.
-fn counters(dumps: &Dumps) -> Counters {
+fn counters(gathering: &mut Gathering, dumps: &Dumps) -> Counters {
     let rank = |slot: &str| match slot {
         "ip/link.json" => 0,
         "conntrack/stats.txt" => 1,
@@ -191,7 +190,7 @@ fn counters(dumps: &Dumps) -> Counters {
     };
     let mut ranked: Vec<(&String, &Arc<Dump>)> = dumps.iter().collect();
     ranked.sort_by_key(|(slot, _)| rank(slot));
-    Counters::gathered(ranked.into_iter().map(|(_, dump)| &dump.counters))
+    gathering.gather(ranked.into_iter().map(|(_, dump)| &dump.counters))
 }
 
 /// The sockets: from `ss`, else from `netstat -an`, else from the tables of /proc/net together.

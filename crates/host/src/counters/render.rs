@@ -100,23 +100,36 @@ fn name<C: Counted>(counter: C) -> &'static str {
 
 /// A line of names and a line of values.
 fn pair(text: &mut String, title: &str, columns: &[(&str, u64)]) {
-    for line in 0..2 {
-        let _ = write!(text, "{title}:");
-        for (name, value) in columns {
-            let _ = match line {
-                0 => write!(text, " {name}"),
-                _ => write!(text, " {value}"),
-            };
+    // Names are a dozen characters long, most values one.
+    text.reserve(2 * title.len() + 20 * columns.len());
+    text.push_str(title);
+    text.push(':');
+    for (name, _) in columns {
+        text.push(' ');
+        text.push_str(name);
+    }
+    text.push('\n');
+    text.push_str(title);
+    text.push(':');
+    for (_, value) in columns {
+        text.push(' ');
+        push_number(text, *value);
+    }
+    text.push('\n');
+}
+
+/// A number in decimal. Most counters have not moved.
+fn push_number(text: &mut String, value: u64) {
+    match u8::try_from(value) {
+        Ok(digit @ 0..=9) => text.push(char::from(b'0' + digit)),
+        _ => {
+            let _ = write!(text, "{value}");
         }
-        text.push('\n');
     }
 }
 
 fn all<C: Counted>(group: &Group<C>) -> Vec<(&'static str, u64)> {
-    C::NAMES
-        .iter()
-        .map(|name| (*name, group.named(name).unwrap_or(0)))
-        .collect()
+    group.iter().collect()
 }
 
 fn listed<C: Counted>(group: &Group<C>, list: &[C]) -> Vec<(&'static str, u64)> {
@@ -158,8 +171,9 @@ impl Counters {
             TcpCounter::NAMES.join(" ")
         );
         let _ = write!(text, "Tcp: 1 200 120000 -1");
-        for (_, value) in all(&self.tcp) {
-            let _ = write!(text, " {value}");
+        for (_, value) in self.tcp.iter() {
+            text.push(' ');
+            push_number(&mut text, value);
         }
         text.push('\n');
         pair(&mut text, "Udp", &all(&self.udp4));
@@ -177,27 +191,35 @@ impl Counters {
 
     /// /proc/net/snmp6.
     pub fn snmp6(&self) -> String {
-        let mut text = String::new();
-        let mut line = |name: &str, value: u64| {
-            let _ = writeln!(text, "{name:<32}\t{value}");
+        let mut text = String::with_capacity(100 * 36);
+        // `%-32s\t%lu`.
+        let mut line = |family: &str, name: &str, value: u64| {
+            text.push_str(family);
+            text.push_str(name);
+            const SPACES: &str = "                                ";
+            let filled = family.len() + name.len();
+            text.push_str(SPACES.get(filled..).unwrap_or_default());
+            text.push('\t');
+            push_number(&mut text, value);
+            text.push('\n');
         };
         for counter in SNMP6_IP {
             let name = match counter {
                 IpCounter::ForwDatagrams => "OutForwDatagrams",
                 other => name(other),
             };
-            line(&format!("Ip6{name}"), self.ip6.of(counter));
+            line("Ip6", name, self.ip6.of(counter));
         }
-        for (name, value) in all(&self.icmp6) {
-            line(&format!("Icmp6{name}"), value);
+        for (name, value) in self.icmp6.iter() {
+            line("Icmp6", name, value);
         }
         for (word, types) in ["In", "Out"].iter().zip(&self.icmp6_types) {
             for (kind, value) in types {
-                line(&format!("Icmp6{word}Type{kind}"), *value);
+                line("Icmp6", &format!("{word}Type{kind}"), *value);
             }
         }
-        for (name, value) in all(&self.udp6) {
-            line(&format!("Udp6{name}"), value);
+        for (name, value) in self.udp6.iter() {
+            line("Udp6", name, value);
         }
         text
     }
