@@ -91,7 +91,7 @@ use listener::Listener;
 use passive::Checked;
 use reset::Answer;
 use secrets::Secrets;
-use socket_options::SocketOptions;
+use socket_options::SharedOptions;
 use table::{Ends, Entry, Table};
 use time_wait::Remainder;
 
@@ -99,7 +99,7 @@ use time_wait::Remainder;
 #[derive(Debug)]
 struct Idle {
     version: IpVersion,
-    options: SocketOptions,
+    options: SharedOptions,
     local: SocketAddress,
 }
 

@@ -12,7 +12,7 @@ use transect_config::{IpVersion, SocketState};
 use super::clock::Context;
 use super::connection::Connection;
 use super::fast_open::{EVERY_LISTENER, Queue, SERVER};
-use super::socket_options::SocketOptions;
+use super::socket_options::{SharedOptions, SocketOptions};
 use super::table::{Entry, Holder, unmapped, unspecified};
 use super::{Idle, Listener, Socket, Tcp};
 use crate::host::Host;
@@ -25,10 +25,7 @@ use transect_path::Timestamp;
 impl Tcp {
     /// `socket(2)`; `id` is [`Stack::new_socket`]'s.
     pub(crate) fn open(&mut self, stack: &mut Stack, id: SocketId, version: IpVersion) {
-        let options = SocketOptions {
-            v6_only: stack.settings.number("net.ipv6.bindv6only") != 0,
-            ..SocketOptions::default()
-        };
+        let options = SharedOptions::new(stack.settings.number("net.ipv6.bindv6only") != 0);
         let idle = Idle {
             version,
             options,
@@ -75,7 +72,9 @@ impl Tcp {
         };
         table.hold(port, wanted);
         idle.local = SocketAddress::new(host, port);
-        idle.options.port_locked = address.port != 0;
+        if idle.options.port_locked != (address.port != 0) {
+            idle.options.port_locked = address.port != 0;
+        }
         Ok(())
     }
 
@@ -118,6 +117,7 @@ impl Tcp {
             id,
             version: idle.version,
             options: idle.options.clone(),
+            inherited: None,
             local: idle.local,
             backlog,
             accept: std::collections::VecDeque::new(),

@@ -18,7 +18,7 @@ use super::mtu::PathMtu;
 use super::receive_buffer::ReceiveBuffer;
 use super::send_buffer::SendBuffer;
 use super::sender::Sender;
-use super::socket_options::SocketOptions;
+use super::socket_options::{SharedOptions, SocketOptions};
 use super::stamping::Stamping;
 use super::urgent::Urgent;
 use crate::counters::{TcpCounter, TcpExtCounter};
@@ -84,7 +84,7 @@ pub(crate) struct Connection {
     pub(super) id: SocketId,
     /// The socket's family; the addresses may be IPv4 on an IPv6 socket.
     pub(super) version: IpVersion,
-    pub(super) options: SocketOptions,
+    pub(super) options: SharedOptions,
     pub(super) local: SocketAddress,
     pub(super) peer: SocketAddress,
     pub(super) state: SocketState,
@@ -176,7 +176,7 @@ impl Connection {
         stack: &mut Stack,
         id: SocketId,
         version: IpVersion,
-        options: SocketOptions,
+        options: SharedOptions,
         ends: (SocketAddress, SocketAddress),
         iss: SequenceNumber,
     ) -> Self {

@@ -19,7 +19,8 @@ pub(super) enum Limit {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Chronograph {
     running: Option<(Limit, Timestamp)>,
-    spent: [Duration; 3],
+    /// Nanoseconds.
+    spent: [u64; 3],
 }
 
 impl Chronograph {
@@ -46,7 +47,7 @@ impl Chronograph {
 
     fn switch(&mut self, now: Timestamp, to: Option<Limit>) {
         if let Some((limit, since)) = self.running {
-            let passed = Duration::from_nanos(now.0.saturating_sub(since.0));
+            let passed = now.0.saturating_sub(since.0);
             if let Some(spent) = self.spent.get_mut(limit as usize) {
                 *spent = spent.saturating_add(passed);
             }
@@ -58,7 +59,7 @@ impl Chronograph {
     pub(super) fn totals(&self, now: Timestamp) -> [Duration; 3] {
         let mut done = *self;
         done.switch(now, None);
-        let [busy, window, buffer] = done.spent;
+        let [busy, window, buffer] = done.spent.map(Duration::from_nanos);
         [busy + window + buffer, window, buffer]
     }
 }

@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::fast_open::{FastOpenOption, Queue};
 use super::options::{OptionBytes, SynOptions};
 use super::output::{Header, PROTOCOL};
-use super::socket_options::SocketOptions;
+use super::socket_options::{SharedOptions, SocketOptions};
 use super::table::Ends;
 use crate::counters::{IpCounter, TcpCounter, TcpExtCounter};
 use crate::ip::{FlowHash, Outgoing, RouteKey, version_of};
@@ -29,7 +29,9 @@ const COOKIES_VALID: Duration = Duration::from_secs(120);
 pub(super) struct Listener {
     pub(super) id: SocketId,
     pub(super) version: IpVersion,
-    pub(super) options: SocketOptions,
+    pub(super) options: SharedOptions,
+    /// What its connections get of them, once one was made; nothing again when they are changed.
+    pub(super) inherited: Option<SharedOptions>,
     pub(super) local: SocketAddress,
     /// What listen(2) said, within somaxconn (`sk_max_ack_backlog`).
     pub(super) backlog: u32,
@@ -89,6 +91,17 @@ pub(super) struct Request {
 }
 
 impl Listener {
+    /// The options of a connection that it makes: all but those that are about itself (`inet_csk_clone_lock`).
+    pub(super) fn inherited_options(&mut self) -> SharedOptions {
+        let made = || {
+            let mut options = self.options.clone();
+            options.port_locked = false;
+            options.fast_open = None;
+            options
+        };
+        self.inherited.get_or_insert_with(made).clone()
+    }
+
     /// The accept queue is full (`sk_acceptq_is_full`).
     pub(super) fn is_accept_full(&self) -> bool {
         self.accept.len() > self.backlog as usize

@@ -258,9 +258,7 @@ impl Tcp {
             return None;
         };
         let child = stack.new_socket();
-        let mut options = listener.options.clone();
-        options.port_locked = false;
-        options.fast_open = None;
+        let options = listener.inherited_options();
         let ends = (request.ends.local, request.ends.peer);
         let mut connection = Connection::new(
             stack,

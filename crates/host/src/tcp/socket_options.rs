@@ -1,5 +1,7 @@
 //! What programs set on a TCP socket, and what a connection inherits from its listener (`sk_clone_lock`).
 
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::device::DeviceId;
@@ -82,6 +84,42 @@ pub(crate) struct SocketOptions {
     pub(super) bind_address_no_port: bool,
     /// The port was chosen by bind(2) (`SOCK_BINDPORT_LOCK`).
     pub(super) port_locked: bool,
+}
+
+/// Options that sockets have in common until one of them changes its own: a listener's connections have all the same, and most sockets
+/// never set any.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedOptions(Arc<SocketOptions>);
+
+/// Those of a socket that has set none.
+static NONE_SET: LazyLock<SharedOptions> =
+    LazyLock::new(|| SharedOptions(Arc::new(SocketOptions::default())));
+
+impl SharedOptions {
+    /// The options of a new socket.
+    pub(super) fn new(v6_only: bool) -> Self {
+        let mut options = NONE_SET.clone();
+        if v6_only {
+            options.v6_only = true;
+        }
+        options
+    }
+}
+
+impl Deref for SharedOptions {
+    type Target = SocketOptions;
+
+    #[inline]
+    fn deref(&self) -> &SocketOptions {
+        &self.0
+    }
+}
+
+/// To be changed: they are this socket's own from then on.
+impl DerefMut for SharedOptions {
+    fn deref_mut(&mut self) -> &mut SocketOptions {
+        Arc::make_mut(&mut self.0)
+    }
 }
 
 /// Options of fast open.

@@ -31,6 +31,7 @@ impl Tcp {
             Socket::Idle(idle) => (&mut idle.options, idle.local.port, SocketState::Unconnected),
             Socket::Listener(listener) => {
                 let port = listener.local.port;
+                listener.inherited = None;
                 (&mut listener.options, port, SocketState::Listen)
             }
             Socket::Connection(connection) => {
