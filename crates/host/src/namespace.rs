@@ -65,7 +65,7 @@ pub fn add_veth(config: &mut HostConfig, name: &str, mac: MacAddress, mtu: u32) 
 /// the smallest of theirs (`br_mtu_auto_adjust`).
 ///
 /// # Errors
-/// A port that is no device; no ports.
+/// A port that is no device, is no Ethernet device, is a bridge, or belongs to another bridge; no ports.
 pub fn add_bridge(
     config: &mut HostConfig,
     name: &str,
@@ -76,6 +76,15 @@ pub fn add_bridge(
         let links = config.links.iter_mut().flatten();
         let link = links.into_iter().find(|link| link.name == *port);
         let link = link.ok_or_else(|| ChangeError(format!("there is no interface {port}")))?;
+        // `br_add_if`
+        if link.link_type.as_deref() != Some("ether") || link.kind.as_deref() == Some("bridge") {
+            let what = format!("{port} can be no port of the bridge {name}; Ethernet devices can");
+            return Err(ChangeError(what));
+        }
+        if let Some(other) = link.master.as_deref().filter(|other| *other != name) {
+            let what = format!("{port} can be no port of the bridge {name}: it is one of {other}");
+            return Err(ChangeError(what));
+        }
         link.master = Some(name.to_owned());
         link.bridge_port = Some(BridgePortState::Forwarding);
         let (mac, mtu) = (link.mac.unwrap_or_default(), link.mtu.unwrap_or(1500));
@@ -526,6 +535,27 @@ mod tests {
     fn texts(config: &HostConfig, version: IpVersion) -> Vec<&str> {
         let routes = config.routes(version).unwrap_or_default();
         routes.iter().map(|route| route.text.as_str()).collect()
+    }
+
+    #[test]
+    fn what_can_be_no_port_is_refused() {
+        let mut config = host();
+        add_bridge(&mut config, "br0", &["eth0".to_owned()]).unwrap();
+        let mut said = |ports: &[&str]| {
+            let ports: Vec<String> = ports.iter().map(|port| (*port).to_owned()).collect();
+            let refused = add_bridge(&mut config, "br1", &ports).unwrap_err();
+            refused.to_string()
+        };
+        assert_eq!(said(&["eth7"]), "there is no interface eth7");
+        assert_eq!(said(&[]), "the bridge br1 has no ports");
+        for other in ["lo", "br0"] {
+            let no = format!("{other} can be no port of the bridge br1; Ethernet devices can");
+            assert_eq!(said(&[other]), no);
+        }
+        assert_eq!(
+            said(&["eth0"]),
+            "eth0 can be no port of the bridge br1: it is one of br0"
+        );
     }
 
     #[test]

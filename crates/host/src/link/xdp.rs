@@ -108,7 +108,7 @@ impl Host {
     ///
     /// # Errors
     /// A filter expression that is none; a native program on a device whose driver runs none (loopback, bridge); one for the
-    /// device's hardware.
+    /// device's hardware; one that makes loopback send what it receives to itself, which would never end.
     pub fn set_xdp(
         &mut self,
         now: Timestamp,
@@ -132,6 +132,18 @@ impl Host {
             return Err(format!(
                 "{} runs no {} XDP programs",
                 known.name, program.mode
+            ));
+        }
+        let to_itself = |rule: &XdpRule| match rule.action {
+            XdpAction::Transmit => true,
+            XdpAction::Redirect(target) => target == device,
+            XdpAction::Pass | XdpAction::Drop | XdpAction::Aborted => false,
+        };
+        // In a kernel such a frame goes round until the program is taken off.
+        if known.kind == DeviceKind::Loopback && program.rules.iter().any(to_itself) {
+            return Err(format!(
+                "{} would receive for ever what the program sends by it",
+                known.name
             ));
         }
         let link_type = match known.kind {

@@ -269,7 +269,7 @@ impl Rate {
         let most = (u64::from(u32::MAX) / (hz * 60 * 60 * 24)).max(1);
         let per_jiffy = 1u64 << most.ilog2();
         let credits = |user: u64| match user > u64::from(u32::MAX) / (hz * per_jiffy) {
-            true => user / LIMIT_SCALE * hz * per_jiffy,
+            true => (user / LIMIT_SCALE).saturating_mul(hz * per_jiffy),
             false => user * hz * per_jiffy / LIMIT_SCALE,
         };
         let cost = credits(u64::from(self.average));

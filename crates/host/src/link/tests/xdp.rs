@@ -143,3 +143,20 @@ fn what_cannot_be_attached_is_refused_in_words() {
     );
     assert!(refusal(ETH0, XdpMode::Native, "port what").contains("what"));
 }
+
+#[test]
+fn loopback_sends_nothing_to_itself() {
+    let mut host = host();
+    let lo = DeviceId::LOOPBACK;
+    let mut attach = |action| {
+        let program = program(XdpMode::Generic, &[("", XdpAction::Pass), ("", action)]);
+        host.set_xdp(Timestamp(0), lo, program)
+    };
+    for action in [XdpAction::Transmit, XdpAction::Redirect(lo)] {
+        let error = attach(action).unwrap_err();
+        assert!(error.contains("for ever"), "{error}");
+    }
+    for action in [XdpAction::Drop, XdpAction::Redirect(ETH0)] {
+        attach(action).unwrap();
+    }
+}

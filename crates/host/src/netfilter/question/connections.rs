@@ -28,6 +28,8 @@ enum Side {
 
 /// No rule remembers more connections of one address than this.
 const MOST_CONNECTIONS: usize = 65536;
+/// No rule remembers connections of more addresses than this.
+const MOST_ADDRESSES: usize = 65536;
 
 impl ConnectionLimit {
     /// `[!] --connlimit-above|-upto N [--connlimit-mask BITS] [--connlimit-saddr|-daddr]`.
@@ -85,14 +87,22 @@ impl ConnectionLimit {
             Side::Source => masked(source, mask),
             Side::Destination => masked(destination, mask),
         });
-        let own = self.seen.entry(key).or_default();
         // What has ended, or never came to be, is no more (`find_or_evict`, `already_closed`).
-        own.retain(|one| {
+        let is_there = |one: &Tuple| {
             Some(*one) == tuple
                 || connections
                     .known(one, jiffies)
                     .is_some_and(|connection| !connection.is_closed())
-        });
+        };
+        if self.seen.len() >= MOST_ADDRESSES && !self.seen.contains_key(&key) {
+            // An address without connections is forgotten (`tree_nodes_free`); the others have room again once theirs end.
+            self.seen.retain(|_, own| own.iter().any(is_there));
+            if self.seen.len() >= MOST_ADDRESSES {
+                return (usize::from(tuple.is_some()) > self.limit) == self.over;
+            }
+        }
+        let own = self.seen.entry(key).or_default();
+        own.retain(is_there);
         if let Some(tuple) = tuple.filter(|tuple| !own.contains(tuple))
             && own.len() < MOST_CONNECTIONS
         {
@@ -125,6 +135,18 @@ mod tests {
             assert!(!limit.passes(&nobody, 1, Some(tuple(port)), &network));
         }
         assert_eq!(limit.seen[&None], [tuple(4)]);
+    }
+
+    #[test]
+    fn addresses_without_connections_are_forgotten() {
+        let mut limit = ConnectionLimit::read_connlimit(&["--connlimit-above", "1"]).unwrap();
+        let nobody = Connections::default();
+        for number in 0..=MOST_ADDRESSES as u32 {
+            let source = number.to_be_bytes();
+            let network = [&[0x45; 12][..], &source, &[10, 0, 0, 2]].concat();
+            assert!(!limit.passes(&nobody, 1, Some(tuple(1)), &network));
+            assert!(limit.seen.len() <= MOST_ADDRESSES);
+        }
     }
 
     #[test]

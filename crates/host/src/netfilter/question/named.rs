@@ -208,7 +208,8 @@ pub(super) struct HashLimit {
     most: usize,
 }
 
-/// What the kernel keeps at most where the rule says nothing (`htable_max` follows from the memory there).
+/// What the kernel keeps at most where the rule says nothing (`htable_max` follows from the memory there). Here a rule that asks for
+/// more gets no more.
 const MOST_FLOWS: usize = 65536;
 
 impl HashLimit {
@@ -254,7 +255,7 @@ impl HashLimit {
                 "srcmask" => limit.source_mask = value.parse().ok()?,
                 "dstmask" => limit.destination_mask = value.parse().ok()?,
                 "htable-expire" => limit.expire = value.parse().ok()?,
-                "htable-max" => limit.most = value.parse().ok()?,
+                "htable-max" => limit.most = value.parse::<usize>().ok()?.min(MOST_FLOWS),
                 // How often it looks for what has expired, and how many buckets there are: nobody sees it here.
                 "htable-size" | "htable-gcinterval" => {}
                 _ => return None,
@@ -290,7 +291,7 @@ impl HashLimit {
             self.destination_port.then_some(to),
         );
         let hz = u64::from(hz.max(1));
-        let expires = jiffies.saturating_add((self.expire * hz).div_ceil(1000));
+        let expires = jiffies.saturating_add(self.expire.saturating_mul(hz).div_ceil(1000));
         let cap = self.cost.saturating_mul(self.burst);
         if flows.len() >= self.most && !flows.contains_key(&flow) {
             flows.retain(|_, rate| rate.expires > jiffies);
@@ -406,6 +407,19 @@ mod tests {
         // Forgotten after a second without one.
         assert_eq!((0..8).filter(|_| over(1, 150 + 251)).count(), 3);
         assert_eq!(HashLimit::read(&["--hashlimit-upto", "512kb/s"]), None);
+    }
+
+    #[test]
+    fn any_expiry_is_counted_with_and_no_table_grows_without_bounds() {
+        let words = "--hashlimit-upto 1/day --hashlimit-burst 18446744073709551615 --hashlimit-mode srcip --hashlimit-name h \
+             --hashlimit-htable-expire 18446744073709551615 --hashlimit-htable-max 4294967295";
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let limit = HashLimit::read(&words).unwrap();
+        assert_eq!(limit.most, MOST_FLOWS);
+        let mut flows = BTreeMap::new();
+        for jiffies in [u64::MAX, 0, u64::MAX] {
+            assert!(limit.passes(&mut flows, &packet(1), None, jiffies, 1000));
+        }
     }
 
     #[test]
