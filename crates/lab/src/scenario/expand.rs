@@ -1,6 +1,6 @@
 //! From one file to its experiments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -396,6 +396,7 @@ impl Reader<'_> {
                 ),
             ));
         }
+        self.check_interfaces(scenario)?;
         if let Some(log) = scenario.observe.logs.iter().find(|log| {
             !scenario
                 .programs
@@ -408,6 +409,63 @@ impl Reader<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Programs are attached, and ports made, before any command can add an interface: a link has to have it.
+    fn check_interfaces(&self, scenario: &Scenario) -> Result<(), LabError> {
+        let ends_of = |host: &str| -> Vec<&str> {
+            let ends = scenario.links.iter().flat_map(|link| &link.ends);
+            let ends = ends.filter_map(|end| end.split_once(':'));
+            ends.filter(|(own, _)| *own == host)
+                .map(|(_, device)| device)
+                .collect()
+        };
+        let mut taken: BTreeSet<(&str, &str)> = BTreeSet::new();
+        for bridge in &scenario.bridges {
+            let known = ends_of(&bridge.host);
+            for port in &bridge.ports {
+                let what = if !known.contains(&port.as_str()) {
+                    format!(
+                        "{}: the port \"{port}\" of {} is no end of a link; those are {}",
+                        bridge.host,
+                        bridge.name,
+                        known.join(", ")
+                    )
+                } else if !taken.insert((&bridge.host, port)) {
+                    format!("{}: {port} can be a port once only", bridge.host)
+                } else {
+                    continue;
+                };
+                return Err(self.error(self.line_of_quoted("ports", port), what));
+            }
+        }
+        let tc = scenario.tc_drops.iter().map(|one| (&one.host, &one.dev));
+        let xdp = scenario.xdp_drops.iter().map(|one| (&one.host, &one.dev));
+        for (host, device) in tc.chain(xdp) {
+            let bridges = scenario.bridges.iter().filter(|one| one.host == *host);
+            let mut known = ends_of(host);
+            known.extend(bridges.map(|bridge| bridge.name.as_str()));
+            known.push("lo");
+            if !known.contains(&device.as_str()) {
+                let what = format!(
+                    "{host}: unknown interface \"{device}\"; the interfaces are {}",
+                    known.join(", ")
+                );
+                return Err(self.error(self.line_of_quoted("dev", device), what));
+            }
+        }
+        Ok(())
+    }
+
+    /// The last line that gives a key this text, alone or among others; where none does, the first with the key.
+    fn line_of_quoted(&self, key: &str, value: &str) -> usize {
+        let quoted = format!("\"{value}\"");
+        let lines: Vec<(usize, &str)> = (1..).zip(self.text.lines()).collect();
+        let found = lines.iter().rfind(|(_, line)| {
+            line.split_once('=')
+                .is_some_and(|(own, rest)| own.trim() == key && rest.contains(&quoted))
+        });
+        found.map_or_else(|| self.line_of(key), |(number, _)| *number)
     }
 }
 
@@ -588,6 +646,30 @@ rule = { backend = "${rule_backend}" }
                 "hosts = [\"client\", \"server\"]\nfilter = \"tcp prot 80\"",
                 28,
                 "found \"prot\"",
+            ),
+            (
+                "[observe]",
+                "[[bridges]]\nhost = \"server\"\nname = \"br0\"\nports = [\"eth7\"]\n[observe]",
+                29,
+                "those are eth0",
+            ),
+            (
+                "[observe]",
+                "[[bridges]]\nhost = \"server\"\nname = \"br0\"\nports = [\"eth0\", \"eth0\"]\n[observe]",
+                29,
+                "once only",
+            ),
+            (
+                "[observe]",
+                "[[xdp_drops]]\nhost = \"server\"\ndev = \"eth7\"\nmode = \"native\"\nport = 80\n[observe]",
+                28,
+                "the interfaces are eth0, lo",
+            ),
+            (
+                "[observe]",
+                "[[xdp_drops]]\nhost = \"server\"\ndev = \"eth0\"\nmode = \"offload\"\nport = 80\n[observe]",
+                29,
+                "expected `native` or `generic`",
             ),
             (
                 "[observe]",
