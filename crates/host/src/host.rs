@@ -12,7 +12,7 @@ use crate::packet::Packet;
 use crate::settings::{SettingError, Settings};
 use crate::socket::{Event, SocketId};
 use crate::stack::{Death, Stack, StackParts, Tapped, TimerOwner};
-use crate::tcp::Tcp;
+use crate::tcp::{BlackHole, Tcp};
 use crate::timer::Ticks;
 use crate::transport::Transport;
 
@@ -178,6 +178,10 @@ impl Host {
         self.stack.settings.set(name, value)?;
         self.stack.config.sysctls = self.stack.settings.sysctls().clone();
         self.stack.ip.forget_routes();
+        if name == "net.ipv4.tcp_fastopen_blackhole_timeout_sec" {
+            // `proc_tfo_blackhole_detect_timeout`
+            self.stack.black_hole = BlackHole::default();
+        }
         if name.starts_with("net.ipv6.conf.") && name.ends_with(".forwarding") {
             self.stack.forwarding_changed();
         }

@@ -81,6 +81,10 @@ impl Connection {
             // Who has more to send will acknowledge the SYN-ACK by it.
             self.write_pending = flags.waits && (taken < bytes.len() || with.is_none());
         } else {
+            let asks = self.fast_open.as_deref().is_some_and(|fast| fast.asked);
+            if asks {
+                self.expect_segments(stack);
+            }
             self.sender.stamp(&Context::of(stack), &mut segment);
             let _ = self.transmit(stack, &segment);
             if let Some(fast) = self.fast_open.as_deref_mut() {

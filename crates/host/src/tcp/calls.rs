@@ -46,8 +46,7 @@ impl Tcp {
         id: SocketId,
         address: SocketAddress,
     ) -> Result<(), Errno> {
-        let Tcp { sockets, table, .. } = self;
-        let idle = match sockets.get_mut(&id) {
+        let idle = match self.sockets.get_mut(&id) {
             Some(Socket::Idle(idle)) if idle.local.port == 0 => idle,
             Some(_) => return Err(Errno::Einval),
             None => return Err(Errno::Ebadf),
@@ -61,6 +60,21 @@ impl Tcp {
             idle.local = SocketAddress::new(host, 0);
             return Ok(());
         }
+        self.take_port(stack, id, SocketAddress::new(host, address.port))
+    }
+
+    /// The port of a socket that has none, chosen where it is 0 (`inet_csk_get_port`).
+    fn take_port(
+        &mut self,
+        stack: &mut Stack,
+        id: SocketId,
+        address: SocketAddress,
+    ) -> Result<(), Errno> {
+        let Tcp { sockets, table, .. } = self;
+        let Some(Socket::Idle(idle)) = sockets.get_mut(&id) else {
+            return Err(Errno::Einval);
+        };
+        let host = address.address;
         let wanted = holder(id, host, &idle.options);
         let port = if address.port == 0 {
             let range = idle.options.port_range;
@@ -93,8 +107,9 @@ impl Tcp {
                 return Ok(());
             }
             Some(Socket::Idle(idle)) if idle.local.port == 0 => {
+                // Whatever IP_BIND_ADDRESS_NO_PORT says.
                 let any = SocketAddress::new(idle.local.address, 0);
-                self.bind(stack, id, any)?;
+                self.take_port(stack, id, any)?;
             }
             Some(Socket::Idle(_)) => {}
             Some(Socket::Connection(_)) => return Err(Errno::Einval),

@@ -84,9 +84,11 @@ impl Connection {
             return;
         }
         let tail = self.send_buffer.tail().or_else(|| self.sender.queue.tail());
-        let (Some(tail), Some(stamping)) = (tail, self.stamping.as_mut()) else {
+        let Some(tail) = tail else {
             return;
         };
+        // The option may be older than the connection: set before connect(2), or the listener's.
+        let stamping = self.stamping.get_or_insert_default();
         let mut request = Request {
             key: self.send_buffer.write_seq - 1,
             flags,

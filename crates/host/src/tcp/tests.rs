@@ -4,6 +4,7 @@
 mod attacks;
 mod calls;
 mod closing;
+mod early;
 mod flow_labels;
 mod handshake;
 mod local_drops;

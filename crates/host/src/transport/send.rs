@@ -61,7 +61,7 @@ impl Transport {
         };
         if socket.kind == SocketKind::Udp {
             // Before a pending error is looked at (`__ip_append_data`).
-            socket.check_length(&route, 8 + bytes.len())?;
+            socket.check_length(&route, to.port, 8 + bytes.len())?;
         }
         socket.room()?;
         match socket.kind {
@@ -92,7 +92,7 @@ impl Socket {
     }
 
     /// What no packet can carry is refused, and what would have to be fragmented where it must not be.
-    fn check_length(&mut self, route: &Route, payload: usize) -> Result<(), Errno> {
+    fn check_length(&mut self, route: &Route, port: u16, payload: usize) -> Result<(), Errno> {
         let (header, longest) = match version_of(route.destination) {
             IpVersion::V4 => (IPV4_HEADER, MAX_DATAGRAM),
             IpVersion::V6 => (IPV6_HEADER, MAX_DATAGRAM + IPV6_HEADER),
@@ -100,18 +100,22 @@ impl Socket {
         let length = header + payload;
         let insists = matches!(self.discover, 2 | 3);
         if length > longest || insists && length > route.mtu as usize {
-            self.tell_mtu(route);
+            self.tell_mtu(route, port);
             return Err(Errno::Emsgsize);
         }
         Ok(())
     }
 
     /// Who asked for errors is told how much would have been taken (`ip_local_error`, `ipv6_local_error`).
-    fn tell_mtu(&mut self, route: &Route) {
+    /// Over IPv4 the port is the connected peer's, over IPv6 that of this datagram.
+    fn tell_mtu(&mut self, route: &Route, port: u16) {
         if !self.receive_errors {
             return;
         }
-        let port = self.peer.map_or(0, |peer| peer.port);
+        let port = match version_of(route.destination) {
+            IpVersion::V4 => self.peer.map_or(0, |peer| peer.port),
+            IpVersion::V6 => port,
+        };
         let told = QueuedError {
             errno: Some(Errno::Emsgsize),
             origin: ErrorOrigin::Local,
@@ -140,7 +144,8 @@ impl Socket {
             IpVersion::V4 => IPV4_HEADER,
             IpVersion::V6 => IPV6_HEADER,
         };
-        self.check_length(route, header.len() + payload.len())?;
+        // Only what has no ports can fail here: UDP has asked before.
+        self.check_length(route, 0, header.len() + payload.len())?;
         let length = ip_header + header.len() + payload.len();
         let insists = matches!(self.discover, 2 | 3);
         let fits = length <= route.mtu as usize;

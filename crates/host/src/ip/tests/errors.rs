@@ -366,3 +366,18 @@ fn damage_in_the_header_kills_where_linux_kills() {
         assert_eq!(world.moved(ROUTER), moved);
     }
 }
+
+#[test]
+fn a_datagram_too_long_is_told_of_with_the_port_it_was_for() {
+    // Over IPv4 with that of the peer, and there is none (ip_local_error, ipv6_local_error).
+    for (own, to, port) in [("0.0.0.0", "10.78.0.2", 0), ("::", "fd78::2", 9)] {
+        let mut world = world();
+        let socket = world.udp(CLIENT, own, 4000);
+        world.option(CLIENT, socket, SocketOption::ReceiveErrors(true));
+        world.option(CLIENT, socket, SocketOption::MtuDiscover(2));
+        let sent = world.send(CLIENT, socket, &[0; 2000], Some(at(to, 9)));
+        assert_eq!(sent, Err(crate::socket::Errno::Emsgsize));
+        let told = world.hosts[CLIENT].take_queued_error(socket).unwrap();
+        assert_eq!(told.destination, Some(at(to, port)));
+    }
+}

@@ -76,6 +76,13 @@ impl Tcp {
             return Err(Errno::Eopnotsupp);
         }
         connection.fast_mut().deferred = false;
+        if connection.route(stack).is_err() {
+            // The way is gone meanwhile: so is the attempt, and the socket is as before (`__inet_stream_connect`).
+            connection.disconnect(stack);
+            connection.error = None;
+            self.settle(stack, id);
+            return self.connect_again(id).map(|()| 0);
+        }
         let taken = connection.send_syn(stack, Some((bytes, flags)));
         connection.hold(stack);
         self.settle(stack, id);
@@ -91,9 +98,6 @@ impl Connection {
     /// Whether data may go with the SYN, and what the option says (`tcp_fastopen_cookie_check`).
     fn check_cookie(&mut self, stack: &mut Stack) -> (bool, Option<FastOpenOption>) {
         let cache = stack.fast_open_cache((self.local.address, self.peer.address));
-        if cache.mss > 0 {
-            self.mss_clamp = u32::from(cache.mss);
-        }
         match stack.fast_open_rests() {
             Some(true) => return (false, None),
             Some(false) => self.fast_mut().checks = true,
@@ -132,6 +136,15 @@ impl Connection {
         may
     }
 
+    /// What a SYN with fast open takes the peer's segment size to be until it is told (`tcp_send_syn_data`).
+    pub(in crate::tcp) fn expect_segments(&mut self, stack: &Stack) {
+        let cache = stack.fast_open_cache((self.local.address, self.peer.address));
+        self.mss_clamp = match cache.mss {
+            0 => self.advmss,
+            known => u32::from(known),
+        };
+    }
+
     /// The SYN with as much of the data as goes with it (`tcp_send_syn_data`): how much. `syn` was not sent.
     pub(in crate::tcp) fn send_syn_data(
         &mut self,
@@ -139,7 +152,7 @@ impl Connection {
         mut syn: Segment,
         bytes: &[u8],
     ) -> (Segment, usize, Option<Segment>) {
-        self.mss_clamp = self.advmss;
+        self.expect_segments(stack);
         let (may, offer) = self.check_cookie(stack);
         let mut data = None;
         let mut taken = 0;
