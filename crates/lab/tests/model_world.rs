@@ -167,3 +167,50 @@ fn what_the_model_does_not_know_is_said() {
         );
     }
 }
+
+#[test]
+fn a_storm_of_frames_stops_at_its_limit() {
+    let mut text = String::from(
+        "summary = \"three links between two switches double each broadcast at each hop\"
+entries = [\"A9\"]
+[hosts.client]
+[hosts.a]
+[hosts.b]
+[[links]]
+ends = [\"client:eth0\", \"a:port0\"]
+ipv4 = [\"172.17.0.2/16\", \"-\"]
+",
+    );
+    for port in ["port1", "port2", "port3"] {
+        text += &format!(
+            "[[links]]
+ends = [\"a:{port}\", \"b:{port}\"]
+ipv4 = [\"-\", \"-\"]
+"
+        );
+    }
+    text += "[[bridges]]
+host = \"a\"
+name = \"br0\"
+ports = [\"port0\", \"port1\", \"port2\", \"port3\"]
+[[bridges]]
+host = \"b\"
+name = \"br0\"
+ports = [\"port1\", \"port2\", \"port3\"]
+[[steps]]
+host = \"client\"
+do.connect = { to = \"172.17.0.3:80\", timeout = \"3s\", end = \"timeout\" }
+[observe]
+hosts = [\"client\"]
+filter = \"tcp port 80\"
+[[expect]]
+outcome = \"lost\"
+";
+    let result = run_file("storm.toml", &text);
+    assert!(!result.passed);
+    let problems = result.problems.join("\n");
+    assert!(
+        problems.contains("the world's limit of 50000 frames under way at once is reached"),
+        "{problems}"
+    );
+}

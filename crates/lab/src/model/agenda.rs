@@ -60,6 +60,11 @@ impl<T> Agenda<T> {
         }));
     }
 
+    /// How many things are to come.
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// When the next thing happens.
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.heap.peek().map(|Reverse(entry)| entry.at)

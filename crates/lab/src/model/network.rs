@@ -47,13 +47,16 @@ impl Pace {
     };
 }
 
-/// The most virtual time and the most events that an experiment may take.
+/// The most virtual time, events and frames under way that an experiment may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// From the world's beginning on.
     pub(crate) time: Duration,
     /// Frames that arrive, deadlines that come, programs that wake.
     pub(crate) events: u64,
+    /// Frames that have been sent and are not there yet, and programs that sleep: a storm doubles them with each hop, and would
+    /// have all of the memory long before it had all of the events.
+    pub(crate) under_way: usize,
 }
 
 impl Limits {
@@ -62,6 +65,7 @@ impl Limits {
     pub(crate) const NONE: Limits = Limits {
         time: Duration::MAX,
         events: u64::MAX,
+        under_way: usize::MAX,
     };
 }
 
@@ -70,6 +74,7 @@ impl Default for Limits {
         Limits {
             time: Duration::from_secs(6 * 3600),
             events: 5_000_000,
+            under_way: 50_000,
         }
     }
 }
@@ -462,6 +467,13 @@ impl Network {
             return Err(WorldError(format!(
                 "the world's limit of {} events is reached after {:.3} s of virtual time",
                 self.limits.events,
+                self.age().as_secs_f64()
+            )));
+        }
+        if self.agenda.len() > self.limits.under_way {
+            return Err(WorldError(format!(
+                "the world's limit of {} frames under way at once is reached after {:.3} s of virtual time: do bridges form a circle?",
+                self.limits.under_way,
                 self.age().as_secs_f64()
             )));
         }

@@ -280,6 +280,7 @@ mod tests {
         let limits = Limits {
             time: Duration::from_secs(60),
             events: 1000,
+            ..Limits::default()
         };
         assert_eq!(
             forever(limits, Duration::from_secs(7)),
